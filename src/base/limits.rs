@@ -1,0 +1,90 @@
+//! Every bound of the proxy, in one place: with unit, reason and arithmetic.
+//!
+//! A limit that a user may want to move has its default here and a key in the configuration
+//! (`config/corelay.toml` lists them all); the others are fixed.
+
+// --- what a client may send -------------------------------------------------------------------
+
+/// Digits, sign and CRLF of one RESP header line, bytes. Redis tolerates 64 KiB; no honest header
+/// is longer than `*-9223372036854775808\r\n` (23 bytes).
+pub const HEADER_BYTES_MAX: usize = 32;
+/// One inline command, bytes (as redis).
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+/// Arguments of one request, default (as redis before 7: 1024 × 1024).
+pub const REQUEST_ARGS_MAX: usize = 1024 * 1024;
+/// One bulk string of a request, bytes, default: redis' own `proto-max-bulk-len`.
+pub const BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// A whole request, bytes, default: one bulk string of the largest size and its surroundings.
+pub const REQUEST_BYTES_MAX: usize = BULK_BYTES_MAX + 1024 * 1024;
+
+// --- clients ----------------------------------------------------------------------------------
+
+/// Client connections of one pool over all cores, default.
+pub const CLIENT_CONNECTIONS_MAX: usize = 10_000;
+/// Requests of one client that may be unanswered; past it the client is not read.
+pub const CLIENT_INFLIGHT_MAX: usize = 1024;
+/// Bytes that wait for one client before no more of its requests are taken in, default.
+pub const CLIENT_OUTPUT_SOFT_BYTES: usize = 1024 * 1024;
+/// Bytes that wait for one client before it is closed, default: replies to what was already under
+/// way when the soft limit was reached must fit (1024 requests × 64 KiB = 64 MiB), and so must the
+/// largest single value that we expect to see.
+pub const CLIENT_OUTPUT_MAX_BYTES: usize = 256 * 1024 * 1024;
+/// Bytes that all buffers of one core may hold, default. Above it no client is read, and the one
+/// that holds most is closed.
+pub const CORE_BUFFER_MAX_BYTES: usize = 1024 * 1024 * 1024;
+/// A name given by CLIENT SETNAME or SETINFO, bytes.
+pub const CLIENT_NAME_BYTES_MAX: usize = 256;
+
+// --- backends ---------------------------------------------------------------------------------
+
+/// Shared connections of one core to one node for each protocol version and database, default.
+pub const LANES_PER_NODE: usize = 1;
+/// Requests in flight on one lane, default; past it, clients that feed it are not read.
+pub const LANE_INFLIGHT_MAX: usize = 64 * 1024;
+/// Bytes that wait to be sent on one lane before the clients that feed it are not read, default.
+pub const LANE_OUTPUT_SOFT_BYTES: usize = 16 * 1024 * 1024;
+/// A partial reply longer than this is streamed to its client (if it is the client's next) instead
+/// of being collected.
+pub const REPLY_STREAM_BYTES: usize = 64 * 1024;
+/// One reply that has to be held (out of order, or to be merged), bytes, default.
+pub const REPLY_HELD_MAX_BYTES: usize = REQUEST_BYTES_MAX;
+/// First pause before a lane is connected again, ms; it doubles with each failure. The pause taken
+/// is drawn evenly from 0 to it (full jitter), so that a thousand lanes do not knock together.
+pub const RECONNECT_FIRST_MS: u64 = 10;
+/// Longest pause before a lane is connected again, ms.
+pub const RECONNECT_MAX_MS: u64 = 1_000;
+/// Connect and hand-shake of a lane must be over by then, ms, default.
+pub const CONNECT_TIMEOUT_MS: u64 = 1_000;
+/// Databases that SELECT accepts, default (as redis).
+pub const DATABASES: u32 = 16;
+
+// --- scripts ----------------------------------------------------------------------------------
+
+/// Script bodies remembered by one core to answer NOSCRIPT.
+pub const SCRIPTS_MAX: usize = 1024;
+/// Bytes of all of them.
+pub const SCRIPTS_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+// --- buffers ----------------------------------------------------------------------------------
+
+/// One chunk of outgoing bytes. 16 KiB holds a turn's worth of small requests, and is what the
+/// kernel takes in one go without a page-sized tail.
+pub const CHUNK_BYTES: usize = 16 * 1024;
+/// Spare chunks kept by a core: 256 × 16 KiB = 4 MiB.
+pub const CHUNK_POOL_MAX: usize = 256;
+/// Buffers of at least this size are passed on whole, smaller ones are copied.
+pub const PASS_ON_BYTES: usize = 16 * 1024;
+
+// --- configuration ----------------------------------------------------------------------------
+
+pub const POOLS_MAX: usize = 256;
+/// Shards of one pool: a shard's number is 16 bits wide, and goes into SCAN's cursor.
+pub const SHARDS_MAX: usize = 4096;
+pub const CORES_MAX: usize = 1024;
+/// Length of a pool's or shard's name, bytes (twemproxy's ring hashes at most 272 bytes of it).
+pub const NAME_BYTES_MAX: usize = 255;
+
+const _: () = assert!(REQUEST_BYTES_MAX < u32::MAX as usize, "ranges in a request are u32");
+const _: () = assert!(CLIENT_OUTPUT_SOFT_BYTES < CLIENT_OUTPUT_MAX_BYTES);
+const _: () = assert!(SHARDS_MAX <= 1 << 12, "SCAN's cursor has 12 bits for the shard");
+const _: () = assert!(PASS_ON_BYTES >= CHUNK_BYTES, "a chunk that is passed on is a full one");

@@ -1,0 +1,194 @@
+//! The types of the configuration as used. No defaults here: they are in `base::limits` or where
+//! the file's keys are declared.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Everything that one process runs with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub proxy: ProxyConfig,
+    /// In the file's order; `PoolId` is the index.
+    pub pools: Vec<Arc<PoolConfig>>,
+}
+
+/// What is the process's own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProxyConfig {
+    /// CPU ids, one reactor each.
+    pub cores: Vec<usize>,
+    /// HTTP: /metrics /healthz /readyz /stats /topology.
+    pub admin_listen: Option<SocketAddr>,
+    /// twemproxy's JSON on connect.
+    pub stats_listen: Option<SocketAddr>,
+    pub log_level: LogLevel,
+    /// `None`: standard error.
+    pub log_file: Option<PathBuf>,
+    /// See `limits::CORE_BUFFER_MAX_BYTES`.
+    pub core_buffer_max_bytes: usize,
+    /// Busy polling before sleeping, µs; 0: none.
+    pub spin_us: u64,
+    /// Gathering: longest wait for more events while several clients are waiting, µs; 0: none.
+    pub batch_us: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+/// A listener with its shards and its rules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolConfig {
+    pub name: String,
+    pub listen: Vec<Listen>,
+    pub backlog: u32,
+    pub tcp_keepalive: bool,
+
+    pub hash: HashKind,
+    /// Opening and closing byte.
+    pub hash_tag: Option<(u8, u8)>,
+    pub distribution: DistributionKind,
+    /// How bytes ≥ 0x80 enter the hashes that read `char`: signed as on x86, unsigned as on ARM.
+    pub char_signedness: CharSignedness,
+    /// In twemproxy's order (shorter name first, then by bytes); `ShardId` is the index.
+    pub shards: Vec<ShardConfig>,
+
+    /// Deadline of one request, from the moment it is enqueued, ms; `None`: wait for ever.
+    pub timeout_ms: Option<u64>,
+    /// Connect and hand-shake of a lane, ms.
+    pub connect_timeout_ms: u64,
+    pub lanes_per_node: usize,
+    /// Lanes (RESP2, default database) are connected at start, not at the first request.
+    pub preconnect: bool,
+    /// Credentials towards the redis-servers.
+    pub backend_auth: Option<Credentials>,
+    /// A password that clients must give (twemproxy's `redis_auth`); user `default`.
+    pub client_password: Option<String>,
+    /// Database of a client that has not selected one.
+    pub database: u32,
+    /// SELECT accepts 0..databases.
+    pub databases: u32,
+    pub unknown_commands: UnknownCommands,
+    /// KEYS, FLUSHALL, FLUSHDB, SCRIPT FLUSH, …: commands that reach every key of every shard.
+    pub dangerous_commands: DangerousCommands,
+
+    pub limits: PoolLimits,
+}
+
+/// The bounds that a pool sets for its clients and lanes; see `base::limits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Over all cores; 0: no bound.
+    pub client_connections_max: usize,
+    /// A client that sends nothing for so long is closed, ms; 0: never.
+    pub client_idle_timeout_ms: u64,
+    pub client_inflight_max: usize,
+    pub client_output_soft_bytes: usize,
+    pub client_output_max_bytes: usize,
+    pub request_args_max: usize,
+    pub request_bytes_max: usize,
+    pub bulk_bytes_max: usize,
+    pub lane_inflight_max: usize,
+    pub lane_output_soft_bytes: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    Unix { path: PathBuf, mode: Option<u32> },
+}
+
+/// A shard: a name that never changes, and where its primary is at first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShardConfig {
+    /// What is hashed onto the ring (for a nutcracker.yml without names: its derived name).
+    pub name: String,
+    pub address: NodeAddress,
+    pub weight: u32,
+}
+
+/// Where a redis-server is said to be; a host may be a name that is still to be resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NodeAddress {
+    Tcp { host: String, port: u16 },
+    Unix { path: PathBuf },
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// `None`: the password-only AUTH of redis before 6.
+    pub user: Option<String>,
+    pub password: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HashKind {
+    OneAtATime,
+    Md5,
+    Crc16,
+    Crc32,
+    Crc32a,
+    Fnv1_64,
+    Fnv1a64,
+    Fnv1_32,
+    Fnv1a32,
+    Hsieh,
+    Murmur,
+    Jenkins,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DistributionKind {
+    Ketama,
+    Modula,
+    Random,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CharSignedness {
+    Signed,
+    Unsigned,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownCommands {
+    /// By first argument to its shard.
+    Forward,
+    Refuse,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DangerousCommands {
+    Allow,
+    Refuse,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Display for NodeAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NodeAddress::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            NodeAddress::Tcp { host, port } => write!(f, "{host}:{port}"),
+            NodeAddress::Unix { path } => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Listen::Tcp(address) => write!(f, "{address}"),
+            Listen::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What goes in and out of the relay beside bytes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
+use crate::topology::NodeEndpoint;
+
+/// Who is at the other end of a client's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Tcp { peer: SocketAddr, local: SocketAddr },
+    Unix { path: Arc<str> },
+}
+
+/// What the relay wants done; drained by `Relay::next_ask` once a turn.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// Connect; answered by `on_lane_open` or `on_lane_closed`, always exactly one of them first.
+    Connect {
+        lane: LaneId,
+        endpoint: NodeEndpoint,
+    },
+    /// Close at once, throw away what was not sent; the relay has already forgotten this
+    /// generation. No `on_lane_closed` follows.
+    CloseLane(LaneId),
+    /// Send what waits (`take_output`), then half-close, swallow what still comes for a moment (so
+    /// that no RST overtakes the last reply), close, and say `on_client_closed`.
+    FinishClient(ClientId),
+    /// Close at once, throw away what waits, say `on_client_closed`.
+    DropClient(ClientId),
+    /// Stop reading; bytes already received are still delivered.
+    PauseClient(ClientId),
+    ResumeClient(ClientId),
+    /// Hand this script's body to the other cores (their `on_script`).
+    ShareScript(Arc<Script>),
+}
+
+/// A connection that has output; drained by `Relay::next_dirty` once a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dirty {
+    Client(ClientId),
+    Lane(LaneId),
+}
+
+/// Why a client's connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientEnd {
+    /// It said goodbye (FIN).
+    Eof,
+    /// RST, or another error number of the socket.
+    Error(i32),
+    /// As asked by `FinishClient` or `DropClient`.
+    Asked,
+}
+
+/// Why a lane's connection ended, or was never there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneEnd {
+    Eof,
+    /// An error number of the socket, `ECONNREFUSED` and the like on connect.
+    Error(i32),
+}
+
+/// The body of a script and its digest, known to every core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    pub pool: PoolId,
+    /// Lower-case hexadecimal SHA-1.
+    pub digest: [u8; 40],
+    pub body: Box<[u8]>,
+}
+
+/// Something for the log; drained by `Relay::next_report`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    LaneUp { pool: PoolId, shard: ShardId },
+    LaneDown { pool: PoolId, shard: ShardId, why: String },
+    ClientProtocolError { pool: PoolId, peer: String, why: String },
+    ClientClosedForOutput { pool: PoolId, peer: String, bytes: usize },
+}

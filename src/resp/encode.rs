@@ -1,0 +1,1 @@
+//! Writing RESP: replies of our own, and requests to backends.

@@ -1,0 +1,52 @@
+//! The topology: an immutable picture of where every shard's primary is, with an epoch.
+//!
+//! Made by the control plane, handed whole to every core. A core applies one only if its epoch is
+//! higher than that of the one it has.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::base::ids::{PoolId, ShardId};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    /// Grows with every published topology; the first is 1.
+    pub epoch: u64,
+    /// By `PoolId`.
+    pub pools: Vec<PoolTopology>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolTopology {
+    /// By `ShardId`.
+    pub shards: Vec<ShardTopology>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardTopology {
+    /// `None`: no primary is known (a name that does not resolve, no verified primary).
+    pub primary: Option<NodeEndpoint>,
+    pub replicas: Vec<NodeEndpoint>,
+}
+
+/// Where to connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NodeEndpoint {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Topology {
+    pub fn shard(&self, pool: PoolId, shard: ShardId) -> Option<&ShardTopology> {
+        self.pools.get(pool.index())?.shards.get(shard.index())
+    }
+}
+
+impl std::fmt::Display for NodeEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NodeEndpoint::Tcp(address) => write!(f, "{address}"),
+            NodeEndpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}

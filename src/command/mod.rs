@@ -2,24 +2,16 @@
 //! No other module matches on a command's name.
 #![forbid(unsafe_code)]
 
+pub mod describe;
+pub mod errors;
+pub mod flags;
+mod glob;
 pub mod keys;
+pub mod lookup;
 pub mod model;
+pub mod table;
+#[cfg(test)]
+mod test_request;
 
-use crate::resp::args::Request;
-use model::Command;
-
-/// What a request's name (and its subcommand's) stands for.
-#[derive(Clone, Copy, Debug)]
-pub enum Lookup {
-    /// For a container command (CLIENT, CONFIG …) this is the subcommand's line.
-    Found(&'static Command),
-    /// The container is known, its subcommand is not.
-    UnknownSubcommand(&'static Command),
-    Unknown,
-}
-
-/// Finds the command of `request`, in any case of letters.
-pub fn lookup(request: &Request<'_>) -> Lookup {
-    let _ = request;
-    Lookup::Unknown
-}
+pub use lookup::{Lookup, by_name, lookup};
+pub use table::all;

@@ -1,24 +1,29 @@
-//! What is known of a command.
+//! What is known of a command: the shape of one line of the table, and the words in it.
+//!
+//! Pure data: nothing here is decided at run time. Written by `table`, read by `lookup`, `keys` and
+//! `describe`, and acted upon by the relay.
+
+use crate::command::flags::{Categories, Flags};
 
 /// One command or subcommand.
 #[derive(Debug)]
 pub struct Command {
     /// Lower case; a subcommand's full name is `parent|sub`, as redis writes it.
     pub name: &'static str,
+    /// The version that brought it: of redis, of Valkey for what only that has, of the module for
+    /// what came with one.
+    pub since: &'static str,
     /// As redis counts it: the name included, negative for "at least".
     pub arity: i16,
     pub flags: Flags,
     pub keys: Keys,
     pub run: Run,
     pub family: Family,
+    pub categories: Categories,
     /// Needs `dangerous_commands = "allow"`: reaches every key, or changes the servers themselves.
     pub dangerous: bool,
     pub subcommands: &'static [Command],
 }
-
-/// redis' command flags, those that COMMAND INFO shows; a set of bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flags(pub u32);
 
 /// Where the keys are among the arguments (0 is the name).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +39,35 @@ pub enum Keys {
     /// `args[at]` says how many keys follow it directly (EVAL, SINTERCARD, LMPOP …).
     Numkeys {
         at: u16,
+        of: Counted,
     },
     /// A destination at 1 and, at `at`, the number of source keys that follow (ZUNIONSTORE …).
     DestinationNumkeys {
         at: u16,
     },
-    /// Key 1, and the destination behind a STORE or STOREDIST option (SORT, GEORADIUS …).
-    OptionalStore,
+    /// Key 1, and the destination behind the last STORE.
+    Sort,
+    /// Key 1, and the destinations behind STORE and STOREDIST.
+    Georadius,
     /// The first half of what follows STREAMS (XREAD, XREADGROUP).
     Streams,
     /// Key 3, or those behind KEYS if key 3 is empty.
     Migrate,
+}
+
+/// What a numkeys argument counts; it decides whether 0 is allowed and how redis words an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Keys of a script, which may have none.
+    Script,
+    /// Keys of ZUNION, ZINTER, ZDIFF, ZINTERCARD.
+    Aggregate,
+    /// Keys of SINTERCARD.
+    Card,
+    /// Keys of LMPOP, ZMPOP and their blocking forms.
+    Pop,
+    /// Pairs of key and value (MSETEX).
+    Pairs,
 }
 
 /// How the relay runs it.
@@ -60,6 +83,9 @@ pub enum Run {
     Fan(Merge),
     /// To one shard, whichever (FUNCTION LIST: all have the same).
     AnyShard,
+    /// Reaches data that no argument names, in a way that can not be merged (FT.SEARCH, TS.MRANGE):
+    /// forwarded if the pool has one shard only, else answered with the CROSSSLOT error.
+    OnlyShard,
     /// To the shard of this argument although it is no key (PUBLISH by channel).
     ByArgument(u16),
     /// Answered here.
@@ -187,4 +213,76 @@ pub enum Family {
 
 impl Family {
     pub const COUNT: usize = 18;
+
+    /// As COMMAND DOCS writes the group.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Family::String => "string",
+            Family::Bitmap => "bitmap",
+            Family::Hash => "hash",
+            Family::List => "list",
+            Family::Set => "set",
+            Family::SortedSet => "sorted-set",
+            Family::Stream => "stream",
+            Family::Geo => "geo",
+            Family::HyperLogLog => "hyperloglog",
+            Family::Generic => "generic",
+            Family::Scripting => "scripting",
+            Family::PubSub => "pubsub",
+            Family::Connection => "connection",
+            Family::Transactions => "transactions",
+            Family::Server => "server",
+            Family::Cluster => "cluster",
+            Family::Module => "module",
+            Family::Unknown => "unknown",
+        }
+    }
+
+    /// The access category that every command of this family has.
+    pub const fn category(self) -> Categories {
+        match self {
+            Family::String => Categories::STRING,
+            Family::Bitmap => Categories::BITMAP,
+            Family::Hash => Categories::HASH,
+            Family::List => Categories::LIST,
+            Family::Set => Categories::SET,
+            Family::SortedSet => Categories::SORTED_SET,
+            Family::Stream => Categories::STREAM,
+            Family::Geo => Categories::GEO,
+            Family::HyperLogLog => Categories::HYPERLOGLOG,
+            Family::Generic => Categories::KEYSPACE,
+            Family::Scripting => Categories::SCRIPTING,
+            Family::Connection => Categories::CONNECTION,
+            Family::Transactions => Categories::TRANSACTION,
+            Family::PubSub
+            | Family::Server
+            | Family::Cluster
+            | Family::Module
+            | Family::Unknown => Categories(0),
+        }
+    }
+}
+
+impl Command {
+    /// Whether a request of `args` arguments, the name included, has the right number of them.
+    #[inline]
+    pub const fn arity_ok(&self, args: usize) -> bool {
+        let least = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { args >= least } else { args == least }
+    }
+
+    /// What follows the container's name, or the whole name of what is no subcommand.
+    pub fn short_name(&self) -> &'static str {
+        self.name.split_once('|').map_or(self.name, |(_, sub)| sub)
+    }
+
+    /// First key, last key and step as COMMAND INFO shows them; zeros where they can not be shown.
+    pub const fn range(&self) -> (i16, i16, i16) {
+        match self.keys {
+            Keys::Range { first, last, step } => (first, last, step),
+            Keys::DestinationNumkeys { .. } | Keys::Sort | Keys::Georadius => (1, 1, 1),
+            Keys::Migrate => (3, 3, 1),
+            Keys::None | Keys::Numkeys { .. } | Keys::Streams => (0, 0, 0),
+        }
+    }
 }

@@ -1,0 +1,35 @@
+//! Hashes.
+
+use super::line::*;
+
+#[rustfmt::skip]
+pub(super) static COMMANDS: &[Command] = &family(Family::Hash, [
+    cmd("hdel",         "2.0.0", -3, WRITE | FAST,           KEY, FORWARD),
+    cmd("hexists",      "2.0.0",  3, READONLY | FAST,        KEY, FORWARD),
+    cmd("hexpire",      "7.4.0", -6, WRITE | FAST,           KEY, FORWARD),
+    cmd("hexpireat",    "7.4.0", -6, WRITE | FAST,           KEY, FORWARD),
+    cmd("hexpiretime",  "7.4.0", -5, READONLY | FAST,        KEY, FORWARD),
+    cmd("hget",         "2.0.0",  3, READONLY | FAST,        KEY, FORWARD),
+    cmd("hgetall",      "2.0.0",  2, READONLY,               KEY, FORWARD),
+    cmd("hgetdel",      "8.0.0", -5, WRITE | FAST,           KEY, FORWARD),
+    cmd("hgetex",       "8.0.0", -5, WRITE | FAST,           KEY, FORWARD),
+    cmd("hincrby",      "2.0.0",  4, WRITE | DENYOOM | FAST, KEY, FORWARD),
+    cmd("hincrbyfloat", "2.6.0",  4, WRITE | DENYOOM | FAST, KEY, FORWARD),
+    cmd("hkeys",        "2.0.0",  2, READONLY,               KEY, FORWARD),
+    cmd("hlen",         "2.0.0",  2, READONLY | FAST,        KEY, FORWARD),
+    cmd("hmget",        "2.0.0", -3, READONLY | FAST,        KEY, FORWARD),
+    cmd("hmset",        "2.0.0", -4, WRITE | DENYOOM | FAST, KEY, FORWARD),
+    cmd("hpersist",     "7.4.0", -5, WRITE | FAST,           KEY, FORWARD),
+    cmd("hpexpire",     "7.4.0", -6, WRITE | FAST,           KEY, FORWARD),
+    cmd("hpexpireat",   "7.4.0", -6, WRITE | FAST,           KEY, FORWARD),
+    cmd("hpexpiretime", "7.4.0", -5, READONLY | FAST,        KEY, FORWARD),
+    cmd("hpttl",        "7.4.0", -5, READONLY | FAST,        KEY, FORWARD),
+    cmd("hrandfield",   "6.2.0", -2, READONLY,               KEY, FORWARD),
+    cmd("hscan",        "2.8.0", -3, READONLY,               KEY, FORWARD),
+    cmd("hset",         "2.0.0", -4, WRITE | DENYOOM | FAST, KEY, FORWARD),
+    cmd("hsetex",       "8.0.0", -6, WRITE | DENYOOM | FAST, KEY, FORWARD),
+    cmd("hsetnx",       "2.0.0",  4, WRITE | DENYOOM | FAST, KEY, FORWARD),
+    cmd("hstrlen",      "3.2.0",  3, READONLY | FAST,        KEY, FORWARD),
+    cmd("httl",         "7.4.0", -5, READONLY | FAST,        KEY, FORWARD),
+    cmd("hvals",        "2.0.0",  2, READONLY,               KEY, FORWARD),
+]);

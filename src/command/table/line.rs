@@ -1,0 +1,195 @@
+//! The words in which the lines of the table are written. All of it is worked out by the compiler.
+
+pub(super) use crate::command::model::{
+    Command, Counted::*, Family, Keys, Local, Merge, Refusal, Run, Special, Split,
+};
+
+use crate::command::flags::{Categories, Flags};
+
+// Flags, to be joined by `|`, for which operators of our own types can not be used in constants.
+pub(super) const WRITE: u32 = Flags::WRITE.0;
+pub(super) const READONLY: u32 = Flags::READONLY.0;
+pub(super) const DENYOOM: u32 = Flags::DENYOOM.0;
+pub(super) const ADMIN: u32 = Flags::ADMIN.0;
+pub(super) const PUBSUB: u32 = Flags::PUBSUB.0;
+pub(super) const NOSCRIPT: u32 = Flags::NOSCRIPT.0;
+pub(super) const BLOCKING: u32 = Flags::BLOCKING.0;
+pub(super) const LOADING: u32 = Flags::LOADING.0;
+pub(super) const STALE: u32 = Flags::STALE.0;
+pub(super) const SKIP_SLOWLOG: u32 = Flags::SKIP_SLOWLOG.0;
+pub(super) const ASKING: u32 = Flags::ASKING.0;
+pub(super) const FAST: u32 = Flags::FAST.0;
+pub(super) const NO_AUTH: u32 = Flags::NO_AUTH.0;
+pub(super) const NO_ASYNC_LOADING: u32 = Flags::NO_ASYNC_LOADING.0;
+pub(super) const NO_MULTI: u32 = Flags::NO_MULTI.0;
+pub(super) const MOVABLEKEYS: u32 = Flags::MOVABLEKEYS.0;
+pub(super) const ALLOW_BUSY: u32 = Flags::ALLOW_BUSY.0;
+/// In any state of the server's data.
+pub(super) const ANYTIME: u32 = LOADING | STALE;
+/// About the connection or the server: in any state, but not from a script.
+pub(super) const SESSION: u32 = NOSCRIPT | ANYTIME;
+/// Runs a script.
+pub(super) const SCRIPTED: u32 =
+    NOSCRIPT | STALE | Flags::SKIP_MONITOR.0 | Flags::NO_MANDATORY_KEYS.0;
+
+// Access categories, beside those that follow from family and flags.
+pub(super) const KEYSPACE: u32 = Categories::KEYSPACE.0;
+pub(super) const SET: u32 = Categories::SET.0;
+pub(super) const SORTED_SET: u32 = Categories::SORTED_SET.0;
+pub(super) const LIST: u32 = Categories::LIST.0;
+pub(super) const ADMIN_RIGHTS: u32 = Categories::ADMIN.0;
+pub(super) const DANGEROUS: u32 = Categories::DANGEROUS.0;
+pub(super) const CONNECTION: u32 = Categories::CONNECTION.0;
+/// Not a category: the family adds none.
+const INSTEAD: u32 = 1 << 31;
+
+// Where the keys are.
+pub(super) const NO_KEYS: Keys = Keys::None;
+pub(super) const KEY: Keys = keys(1, 1, 1);
+pub(super) const KEY_2: Keys = keys(2, 2, 1);
+pub(super) const ALL_KEYS: Keys = keys(1, -1, 1);
+
+// How it is run.
+pub(super) const FORWARD: Run = Run::Forward;
+pub(super) const FORWARD_UNLESS_BLOCK: Run = Run::ForwardUnlessBlock;
+pub(super) const SPLIT_MGET: Run = Run::Split(Split::Mget);
+pub(super) const SPLIT_MSET: Run = Run::Split(Split::Mset);
+pub(super) const SPLIT_SUM: Run = Run::Split(Split::Sum);
+pub(super) const FAN_ALL: Run = Run::Fan(Merge::AllSucceeded);
+pub(super) const FAN_ONE: Run = Run::Fan(Merge::OneSucceeded);
+pub(super) const FAN_SUM: Run = Run::Fan(Merge::Sum);
+pub(super) const FAN_MIN: Run = Run::Fan(Merge::Min);
+pub(super) const FAN_AND: Run = Run::Fan(Merge::LogicalAnd);
+pub(super) const FAN_CONCAT: Run = Run::Fan(Merge::Concat);
+pub(super) const ANY_SHARD: Run = Run::AnyShard;
+pub(super) const ONLY_SHARD: Run = Run::OnlyShard;
+pub(super) const OK: Run = Run::Local(Local::Ok);
+/// Also what a container does alone, which never comes to pass: its arity asks for a subcommand.
+pub(super) const HELP: Run = Run::Local(Local::Help);
+pub(super) const NOT_A_CLUSTER: Run = Run::Local(Local::NotACluster);
+pub(super) const REFUSE_STATE: Run = Run::Refuse(Refusal::ConnectionState);
+pub(super) const REFUSE_BLOCKING: Run = Run::Refuse(Refusal::Blocking);
+pub(super) const REFUSE_ADMIN: Run = Run::Refuse(Refusal::ServerAdministration);
+
+/// One command: its name, the version that brought it, its arity, its flags, where its keys are,
+/// how it is run.
+pub(super) const fn cmd(
+    name: &'static str,
+    since: &'static str,
+    arity: i16,
+    flags: u32,
+    keys: Keys,
+    run: Run,
+) -> Command {
+    let movable = match keys {
+        Keys::None | Keys::Range { .. } => 0,
+        _ => MOVABLEKEYS,
+    };
+    Command {
+        name,
+        since,
+        arity,
+        flags: Flags(flags | movable),
+        keys,
+        run,
+        family: Family::Unknown,
+        categories: Categories(0),
+        dangerous: false,
+        subcommands: &[],
+    }
+}
+
+pub(super) const fn keys(first: i16, last: i16, step: i16) -> Keys {
+    Keys::Range { first, last, step }
+}
+
+/// `args[at]` counts the keys that follow it.
+pub(super) const fn counted(at: u16, of: crate::command::model::Counted) -> Keys {
+    Keys::Numkeys { at, of }
+}
+
+/// A destination at 1, and `args[at]` counts the sources that follow it.
+pub(super) const fn counted_sources(at: u16) -> Keys {
+    Keys::DestinationNumkeys { at }
+}
+
+pub(super) const fn by_argument(index: u16) -> Run {
+    Run::ByArgument(index)
+}
+
+pub(super) const fn local(local: Local) -> Run {
+    Run::Local(local)
+}
+
+pub(super) const fn special(special: Special) -> Run {
+    Run::Special(special)
+}
+
+impl Command {
+    pub(super) const fn with(mut self, subcommands: &'static [Command]) -> Command {
+        self.subcommands = subcommands;
+        self
+    }
+
+    pub(super) const fn dangerous(mut self) -> Command {
+        self.dangerous = true;
+        self
+    }
+
+    /// Access categories beside those that follow from its family and its flags.
+    pub(super) const fn acl(mut self, categories: u32) -> Command {
+        self.categories = Categories(self.categories.0 | categories);
+        self
+    }
+
+    /// Access categories in the place of its family's.
+    pub(super) const fn acl_instead(self, categories: u32) -> Command {
+        self.acl(categories | INSTEAD)
+    }
+}
+
+/// Puts commands into a family, and completes what follows from it.
+pub(super) const fn family<const N: usize>(
+    family: Family,
+    mut commands: [Command; N],
+) -> [Command; N] {
+    let mut at = 0;
+    while at < N {
+        let command = &mut commands[at];
+        command.family = family;
+        if matches!(family, Family::Module) {
+            command.flags = command.flags.and(Flags::MODULE);
+        }
+        command.categories = categories(command);
+        at += 1;
+    }
+    commands
+}
+
+/// The access categories as redis derives them: a container has none of its family, and a script
+/// does not count as a reader.
+const fn categories(command: &Command) -> Categories {
+    let flags = command.flags;
+    let mut set = command.categories.0;
+    if set & INSTEAD == 0 && command.subcommands.is_empty() {
+        set |= command.family.category().0;
+    }
+    set &= !INSTEAD;
+    if flags.contains(Flags::WRITE) {
+        set |= Categories::WRITE.0;
+    }
+    if flags.contains(Flags::READONLY) && !matches!(command.family, Family::Scripting) {
+        set |= Categories::READ.0;
+    }
+    if flags.contains(Flags::ADMIN) {
+        set |= Categories::ADMIN.0 | Categories::DANGEROUS.0;
+    }
+    if flags.contains(Flags::PUBSUB) {
+        set |= Categories::PUBSUB.0;
+    }
+    if flags.contains(Flags::BLOCKING) {
+        set |= Categories::BLOCKING.0;
+    }
+    let pace = if flags.contains(Flags::FAST) { Categories::FAST } else { Categories::SLOW };
+    Categories(set | pace.0)
+}

@@ -1,0 +1,26 @@
+//! Publish and subscribe.
+
+use super::line::*;
+
+#[rustfmt::skip]
+pub(super) static COMMANDS: &[Command] = &family(Family::PubSub, [
+    cmd("psubscribe",   "2.0.0", -2, PUBSUB | SESSION,        NO_KEYS,  REFUSE_STATE),
+    cmd("publish",      "2.0.0",  3, PUBSUB | FAST | ANYTIME, NO_KEYS,  by_argument(1)),
+    cmd("pubsub",       "2.8.0", -2, 0,                       NO_KEYS,  HELP).with(PUBSUB_COMMANDS),
+    cmd("punsubscribe", "2.0.0", -1, PUBSUB | SESSION,        NO_KEYS,  REFUSE_STATE),
+    cmd("spublish",     "7.0.0",  3, PUBSUB | FAST | ANYTIME, KEY,      FORWARD),
+    cmd("ssubscribe",   "7.0.0", -2, PUBSUB | SESSION,        ALL_KEYS, REFUSE_STATE),
+    cmd("subscribe",    "2.0.0", -2, PUBSUB | SESSION,        NO_KEYS,  REFUSE_STATE),
+    cmd("sunsubscribe", "7.0.0", -1, PUBSUB | SESSION,        ALL_KEYS, REFUSE_STATE),
+    cmd("unsubscribe",  "2.0.0", -1, PUBSUB | SESSION,        NO_KEYS,  REFUSE_STATE),
+]);
+
+#[rustfmt::skip]
+static PUBSUB_COMMANDS: &[Command] = &family(Family::PubSub, [
+    cmd("pubsub|channels",      "2.8.0", -2, PUBSUB | ANYTIME, NO_KEYS, REFUSE_STATE),
+    cmd("pubsub|help",          "6.2.0",  2, ANYTIME,          NO_KEYS, HELP),
+    cmd("pubsub|numpat",        "2.8.0",  2, PUBSUB | ANYTIME, NO_KEYS, REFUSE_STATE),
+    cmd("pubsub|numsub",        "2.8.0", -2, PUBSUB | ANYTIME, NO_KEYS, REFUSE_STATE),
+    cmd("pubsub|shardchannels", "7.0.0", -2, PUBSUB | ANYTIME, NO_KEYS, REFUSE_STATE),
+    cmd("pubsub|shardnumsub",   "7.0.0", -2, PUBSUB | ANYTIME, NO_KEYS, REFUSE_STATE),
+]);

@@ -1,0 +1,28 @@
+//! Time series.
+//!
+//! Queries by label name no key: answers that can not be merged without the query engine are
+//! forwarded only where there is one shard.
+
+use super::line::*;
+
+#[rustfmt::skip]
+pub(super) static COMMANDS: &[Command] = &family(Family::Module, [
+    cmd("ts.add",        "1.0.0", -4, WRITE | DENYOOM, KEY,            FORWARD),
+    cmd("ts.alter",      "1.0.0", -2, WRITE | DENYOOM, KEY,            FORWARD),
+    cmd("ts.create",     "1.0.0", -2, WRITE | DENYOOM, KEY,            FORWARD),
+    cmd("ts.createrule", "1.0.0", -6, WRITE | DENYOOM, keys(1, 2, 1),  FORWARD),
+    cmd("ts.decrby",     "1.0.0", -3, WRITE | DENYOOM, KEY,            FORWARD),
+    cmd("ts.del",        "1.6.0",  4, WRITE,           KEY,            FORWARD),
+    cmd("ts.deleterule", "1.0.0",  3, WRITE,           keys(1, 2, 1),  FORWARD),
+    cmd("ts.get",        "1.0.0", -2, READONLY,        KEY,            FORWARD),
+    cmd("ts.incrby",     "1.0.0", -3, WRITE | DENYOOM, KEY,            FORWARD),
+    cmd("ts.info",       "1.0.0", -2, READONLY,        KEY,            FORWARD),
+    cmd("ts.madd",       "1.0.0", -4, WRITE | DENYOOM, keys(1, -1, 3), FORWARD),
+    cmd("ts.mget",       "1.0.0", -3, READONLY,        NO_KEYS,        ONLY_SHARD),
+    cmd("ts.mrange",     "1.0.0", -5, READONLY,        NO_KEYS,        ONLY_SHARD),
+    cmd("ts.mrevrange",  "1.4.0", -5, READONLY,        NO_KEYS,        ONLY_SHARD),
+    // Names of keys: one behind the other.
+    cmd("ts.queryindex", "1.0.0", -2, READONLY,        NO_KEYS,        FAN_CONCAT),
+    cmd("ts.range",      "1.0.0", -4, READONLY,        KEY,            FORWARD),
+    cmd("ts.revrange",   "1.4.0", -4, READONLY,        KEY,            FORWARD),
+]);

@@ -1,1 +1,102 @@
-//! (skeleton)
+//! The command line: reads arguments, loads files, prints; whatever runs is in `process`.
+//!
+//! Exit codes: 0 all right, 1 the configuration (or another file) is wrong, 2 the command line is.
+//! What was asked for goes to standard output, complaints go to standard error.
+
+mod args;
+mod check;
+mod explain;
+mod nutcracker_front;
+mod output;
+mod placement;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::config::{Loaded, Machine, load, toml_print};
+use crate::process;
+use crate::process::demo::{DemoOptions, demo};
+use args::{Args, Command};
+
+/// The configuration is wrong.
+const EXIT_CONFIG: u8 = 1;
+/// The command line is wrong.
+const EXIT_USAGE: u8 = 2;
+
+/// Does what the arguments say; the first is the program's name, and `nutcracker` there means
+/// `corelay nutcracker`.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let name = args.first().map(Path::new).and_then(Path::file_name);
+    if name == Some(OsStr::new("nutcracker")) {
+        args.splice(..1, ["corelay".into(), "nutcracker".into()]);
+    }
+    match Args::try_parse_from(args) {
+        Ok(args) => dispatch(args.command),
+        Err(error) => {
+            // Help goes to standard output and is no error; clap knows which is which.
+            let _ = error.print();
+            ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 })
+        }
+    }
+}
+
+fn dispatch(command: Command) -> ExitCode {
+    match command {
+        Command::Run { config } => match loaded(&config) {
+            Ok(loaded) => process::run(loaded.config),
+            Err(code) => code,
+        },
+        Command::Check { describe: true, .. } => output::print(&check::describe()),
+        Command::Check { config: Some(config), .. } => match loaded(&config) {
+            Ok(loaded) => output::print(&check::what_would_run(&loaded.config)),
+            Err(code) => code,
+        },
+        Command::Check { config: None, .. } => usage("check needs -c FILE or --describe"),
+        Command::Explain { config, pool, keys } => match loaded(&config) {
+            Ok(loaded) => explain::explain(&loaded.config, pool.as_deref(), &keys),
+            Err(code) => code,
+        },
+        Command::Placement { old, new, pool, keys, file } => {
+            placement::placement(&old, &new, pool.as_deref(), keys, file.as_deref())
+        }
+        Command::Import { file } => match loaded(&file) {
+            Ok(loaded) => {
+                let text = toml_print::print(&loaded.config, &loaded.warnings, &Machine::this());
+                output::print(&text)
+            }
+            Err(code) => code,
+        },
+        Command::Demo { port, shards, redis_server } => {
+            demo(&DemoOptions { port, shards: usize::from(shards), redis_server })
+        }
+        Command::Nutcracker(args) => nutcracker_front::run(&args),
+    }
+}
+
+/// Loads a file and tells what there is to tell about it.
+fn loaded(path: &Path) -> Result<Loaded, ExitCode> {
+    match load(path) {
+        Ok(loaded) => {
+            output::complain(&loaded.warnings);
+            Ok(loaded)
+        }
+        Err(complaints) => {
+            output::complain(&complaints);
+            Err(ExitCode::from(EXIT_CONFIG))
+        }
+    }
+}
+
+fn usage(what: &str) -> ExitCode {
+    output::tell(&format!("corelay: {what}; see --help"));
+    ExitCode::from(EXIT_USAGE)
+}
+
+fn failed(what: &str) -> ExitCode {
+    output::tell(&format!("corelay: {what}"));
+    ExitCode::from(EXIT_CONFIG)
+}

@@ -1,7 +1,36 @@
-//! The configuration as used: values that have been checked, with every default filled in.
+//! The configuration: files in, checked values out.
 //!
-//! What is written in a file is another type (`toml_file`, `nutcracker`), turned into this one by
-//! `build`; all complaints come at once. A [`Config`] is immutable and shared by `Arc`: a reload
-//! makes another one.
+//! ```text
+//!   corelay.toml ──▶ toml_file ──┐ drafts           ┌──▶ Config (as used, immutable, by Arc)
+//!                                ├───────▶ build ───┤
+//! nutcracker.yml ──▶ nutcracker ─┘                  └──▶ complaints, all at once
+//! ```
+//!
+//! What is written in a file is another type ([`draft`]) than what is used ([`model`]). A reader
+//! turns text into drafts, `build` checks what holds between keys, pools and listeners. Both are
+//! pure (a [`Machine`] tells them what they need to know of the host), never panic on any bytes,
+//! and never stop at the first complaint. Who calls: `cli`, and a reload of the control plane.
 
+mod address;
+mod build;
+pub mod complaint;
+mod draft;
+pub mod keys;
+pub mod load;
+pub mod machine;
 pub mod model;
+pub mod names;
+mod nutcracker;
+mod section;
+mod server_line;
+mod toml_file;
+pub mod toml_print;
+mod wording;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use complaint::{Complaint, Severity};
+pub use load::{Format, Loaded, load, load_nutcracker, parse_nutcracker, parse_toml};
+pub use machine::Machine;

@@ -1,0 +1,93 @@
+//! `corelay check`: what would run, and every key there is.
+
+use std::fmt::Write as _;
+
+use super::output::table;
+use crate::config::keys::{self, Fallback, Kind, Section};
+use crate::config::model::{Config, Listen, PoolConfig};
+use crate::config::names::{distribution_name, hash_name};
+
+/// Cores, listeners, pools and shards, to be read by a person.
+pub(super) fn what_would_run(config: &Config) -> String {
+    let proxy = &config.proxy;
+    let cores: Vec<String> = proxy.cores.iter().map(usize::to_string).collect();
+    let address = |address: Option<std::net::SocketAddr>| {
+        address.map_or("off".to_owned(), |address| address.to_string())
+    };
+    let log = proxy.log_file.as_ref().map_or("stderr".into(), |path| path.to_string_lossy());
+    let mut text = String::new();
+    let _ = writeln!(text, "cores  {} (CPU {})", cores.len(), cores.join(", "));
+    let _ = writeln!(text, "admin  {}", address(proxy.admin_listen));
+    let _ = writeln!(text, "stats  {}", address(proxy.stats_listen));
+    let _ = writeln!(text, "log    {log}");
+    for pool in &config.pools {
+        text.push_str(&pool_text(pool));
+    }
+    text
+}
+
+fn pool_text(pool: &PoolConfig) -> String {
+    let mut text = format!("\npool {}\n", pool.name);
+    for listen in &pool.listen {
+        let _ = match listen {
+            Listen::Unix { mode: Some(mode), .. } => {
+                writeln!(text, "  listen    {listen} (mode {mode:04o})")
+            }
+            _ => writeln!(text, "  listen    {listen}"),
+        };
+    }
+    let tag = pool.hash_tag.map_or(String::new(), |(open, close)| {
+        format!(", of the part between {}", super::output::shown(&[open, close]))
+    });
+    let placement = format!("{} by {}", distribution_name(pool.distribution), hash_name(pool.hash));
+    let timeout = pool.timeout_ms.map_or("none".to_owned(), |timeout| format!("{timeout} ms"));
+    let clients = match pool.limits.client_connections_max {
+        0 => "no bound".to_owned(),
+        most => format!("at most {most}"),
+    };
+    let _ = writeln!(text, "  placement {placement}{tag}");
+    let _ = writeln!(text, "  timeout   {timeout}");
+    let _ = writeln!(text, "  clients   {clients}");
+    let rows: Vec<Vec<String>> = pool
+        .shards
+        .iter()
+        .map(|s| vec![s.name.clone(), s.address.to_string(), s.weight.to_string()])
+        .collect();
+    text + &table("  ", &["SHARD", "ADDRESS", "WEIGHT"], &rows)
+}
+
+/// Every key with type, default and meaning.
+pub(super) fn describe() -> String {
+    let mut text = String::new();
+    for section in Section::ALL {
+        let rows: Vec<Vec<String>> = keys::of(section)
+            .map(|key| {
+                let default = match key.default {
+                    Fallback::Required => "required".to_owned(),
+                    Fallback::Absent => "absent".to_owned(),
+                    default => default.to_string(),
+                };
+                vec![key.name.to_owned(), type_of(key.kind), default, key.help.to_owned()]
+            })
+            .collect();
+        let gap = if text.is_empty() { "" } else { "\n" };
+        let _ = writeln!(text, "{gap}{}", section.header());
+        text.push_str(&table("  ", &["KEY", "TYPE", "DEFAULT", "MEANING"], &rows));
+    }
+    text
+}
+
+fn type_of(kind: Kind) -> String {
+    match kind {
+        Kind::Integer { min, max } => format!("{min}..={max}"),
+        Kind::IntegerOrNone { min, max } => format!("{min}..={max} or \"none\""),
+        Kind::Bool => "true, false".to_owned(),
+        // The long list of hashes would push everything else off the screen.
+        Kind::Choice(words) if words.len() > 4 => "one word".to_owned(),
+        Kind::Choice(words) => words.join(", "),
+        Kind::Text | Kind::Secret => "text".to_owned(),
+        Kind::Cores => "text, number or list".to_owned(),
+        Kind::Address => "address".to_owned(),
+        Kind::Listens => "address or list".to_owned(),
+    }
+}

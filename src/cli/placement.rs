@@ -1,0 +1,164 @@
+//! `corelay placement`: which keys would be on another shard after a change.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{failed, loaded, output};
+use crate::config::model::{Config, DistributionKind, PoolConfig};
+use crate::route::Router;
+
+pub(super) fn placement(
+    old: &Path,
+    new: &Path,
+    pool: Option<&str>,
+    count: u64,
+    file: Option<&Path>,
+) -> ExitCode {
+    let (old, new) = match (loaded(old), loaded(new)) {
+        (Ok(old), Ok(new)) => (old.config, new.config),
+        (Err(code), _) | (_, Err(code)) => return code,
+    };
+    let pairs = pairs(&old, &new, pool);
+    if pairs.is_empty() {
+        return failed("no pool is in both files; pools are compared by their names");
+    }
+    let mut text = String::new();
+    for (old, new) in pairs {
+        let moves = match file {
+            None => moves(old, new, |each| {
+                random_keys(count, each);
+                Ok(())
+            }),
+            Some(path) => moves(old, new, |each| keys_of(path, each)),
+        };
+        match moves {
+            Ok(moves) => text.push_str(&report(old, new, &moves)),
+            Err(error) => return failed(&format!("the keys can not be read ({error})")),
+        }
+    }
+    output::print(&text)
+}
+
+/// Pools of the same name; one each are a pair whatever their names.
+fn pairs<'a>(
+    old: &'a Config,
+    new: &'a Config,
+    only: Option<&str>,
+) -> Vec<(&'a PoolConfig, &'a PoolConfig)> {
+    if let ([old], [new], None) = (old.pools.as_slice(), new.pools.as_slice(), only) {
+        return vec![(old, new)];
+    }
+    let wanted = |pool: &&Arc<PoolConfig>| only.is_none_or(|name| pool.name == name);
+    let twin = |pool: &'a Arc<PoolConfig>| {
+        let twin = new.pools.iter().find(|candidate| candidate.name == pool.name)?;
+        Some((pool.as_ref(), twin.as_ref()))
+    };
+    old.pools.iter().filter(wanted).filter_map(twin).collect()
+}
+
+/// How many keys went from which shard to which.
+#[derive(Debug, Default, PartialEq)]
+struct Moves {
+    keys: u64,
+    moved: u64,
+    /// By places in the old and the new pool's shards.
+    ways: BTreeMap<(usize, usize), u64>,
+}
+
+fn moves(
+    old: &PoolConfig,
+    new: &PoolConfig,
+    keys: impl FnOnce(&mut dyn FnMut(&[u8])) -> io::Result<()>,
+) -> io::Result<Moves> {
+    let (before, after) = (Router::new(old), Router::new(new));
+    let mut moves = Moves::default();
+    keys(&mut |key| {
+        let (from, to) = (before.shard_of(key, 0).index(), after.shard_of(key, 0).index());
+        moves.keys += 1;
+        let stays = match (old.shards.get(from), new.shards.get(to)) {
+            // The same redis-server under another name, or the same shard on another one.
+            (Some(from), Some(to)) => from.name == to.name || from.address == to.address,
+            _ => false,
+        };
+        if !stays {
+            moves.moved += 1;
+            *moves.ways.entry((from, to)).or_default() += 1;
+        }
+    })?;
+    Ok(moves)
+}
+
+fn report(old: &PoolConfig, new: &PoolConfig, moves: &Moves) -> String {
+    let percent = |part: u64| match moves.keys {
+        0 => "0.0 %".to_owned(),
+        keys => format!("{:.1} %", part as f64 * 100.0 / keys as f64),
+    };
+    let mut text = format!(
+        "pool {} ({} shards) -> {} ({} shards): {} of {} keys would move ({})\n",
+        old.name,
+        old.shards.len(),
+        new.name,
+        new.shards.len(),
+        moves.moved,
+        moves.keys,
+        percent(moves.moved),
+    );
+    if [old, new].iter().any(|pool| pool.distribution == DistributionKind::Random) {
+        text.push_str("  random distribution: no key has a place, so the figures mean nothing\n");
+    }
+    for shard in &new.shards {
+        let before = old.shards.iter().find(|before| before.name == shard.name);
+        if let Some(before) = before.filter(|before| before.address != shard.address) {
+            let (from, to) = (&before.address, &shard.address);
+            let name = &shard.name;
+            let _ =
+                writeln!(text, "  {name} is on {to} instead of {from}: its data has to be there");
+        }
+    }
+    let name = |pool: &PoolConfig, at: usize| {
+        pool.shards.get(at).map_or(String::new(), |shard| shard.name.clone())
+    };
+    let rows: Vec<Vec<String>> = moves
+        .ways
+        .iter()
+        .map(|((from, to), keys)| {
+            vec![name(old, *from), name(new, *to), keys.to_string(), percent(*keys)]
+        })
+        .collect();
+    if !rows.is_empty() {
+        text.push_str(&output::table("  ", &["FROM", "TO", "KEYS", "SHARE"], &rows));
+    }
+    text
+}
+
+/// The same keys each time, so that two runs can be compared: `key:` and a SplitMix64 number
+/// (Steele, Lea, Flood 2014).
+fn random_keys(count: u64, each: &mut dyn FnMut(&[u8])) {
+    let mut state: u64 = 0;
+    for _ in 0..count {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        each(format!("key:{:016x}", z ^ (z >> 31)).as_bytes());
+    }
+}
+
+/// The lines of a file; empty ones are no keys.
+fn keys_of(path: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        let key = line.strip_suffix(b"\n").unwrap_or(&line);
+        if !key.is_empty() {
+            each(key);
+        }
+        line.clear();
+    }
+    Ok(())
+}

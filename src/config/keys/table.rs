@@ -1,0 +1,126 @@
+//! The keys themselves.
+
+use super::Fallback::{Absent, Bool as Is, Integer as Is64, Required, Text as Word};
+use super::Kind::{Address, Bool, Choice, Cores, IntegerOrNone, Listens, Secret, Text};
+use super::Section::{Auth, BackendAuth, Pool, Proxy, Shard};
+use super::{Fallback, Key, Kind, Section};
+use crate::base::limits;
+use crate::config::names::{
+    DANGEROUS_COMMANDS, DISTRIBUTIONS, HASHES, LOG_LEVELS, SIGNEDNESSES, UNKNOWN_COMMANDS, names,
+};
+
+/// All keys, in the order of the sample file.
+#[rustfmt::skip]
+pub const KEYS: [Key; 41] = [
+    key(Proxy, "cores", Cores, Word("auto"),
+        "CPUs, one reactor each: \"auto\" (all this process may run on), a count, or a list of CPU ids"),
+    key(Proxy, "admin_listen", Address, Word("127.0.0.1:9180"),
+        "HTTP for /metrics /healthz /readyz /stats /topology; \"off\": none"),
+    key(Proxy, "stats_listen", Address, Word("off"),
+        "twemproxy's JSON on connect (its own default is 0.0.0.0:22222); \"off\": none"),
+    key(Proxy, "log_level", Choice(&names(&LOG_LEVELS)), Word("info"),
+        "least weight of what is logged"),
+    key(Proxy, "log_file", Text, Word("stderr"),
+        "path of the log, reopened on SIGHUP; \"stderr\": standard error"),
+    key(Proxy, "core_buffer_max_bytes", within(1024 * KIB, TIB), size(limits::CORE_BUFFER_MAX_BYTES),
+        "all buffers of one core; above it no client is read and the one that holds most is closed"),
+    key(Proxy, "spin_us", within(0, 1_000_000), Is64(0),
+        "busy polling before a core sleeps; 0: none"),
+    key(Proxy, "batch_us", within(0, 100_000), Is64(100),
+        "longest wait for more events while several clients are waiting; 0: none"),
+
+    key(Pool, "name", Text, Required,
+        "name in logs and statistics"),
+    key(Pool, "listen", Listens, Required,
+        "where clients connect: \"host:port\", \"[ipv6]:port\", \"unix:/path\" or \"unix:/path 0660\""),
+    key(Pool, "backlog", within(1, 65_535), Is64(1024),
+        "connections that wait to be accepted, each listener of each core"),
+    key(Pool, "tcp_keepalive", Bool, Is(true),
+        "the kernel probes silent clients"),
+    key(Pool, "hash", Choice(&names(&HASHES)), Word("fnv1a_64"),
+        "hash of a key, as twemproxy computes it"),
+    key(Pool, "hash_tag", Text, Word(""),
+        "two characters: only the part of a key between them is hashed; \"\": the whole key"),
+    key(Pool, "distribution", Choice(&names(&DISTRIBUTIONS)), Word("ketama"),
+        "how hashes are spread over the shards, as twemproxy does it"),
+    key(Pool, "char_signedness", Choice(&names(&SIGNEDNESSES)), Word("signed"),
+        "bytes from 0x80 in a hash: \"signed\" as twemproxy on x86, \"unsigned\" as on ARM"),
+    key(Pool, "timeout_ms", IntegerOrNone { min: 1, max: MS_MAX }, Is64(2000),
+        "deadline of one request, from when it is queued for its shard; \"none\": wait for ever"),
+    key(Pool, "connect_timeout_ms", within(1, MS_MAX), Is64(limits::CONNECT_TIMEOUT_MS),
+        "connect and hand-shake of a lane to a redis-server"),
+    key(Pool, "lanes_per_node", within(1, 1024), size(limits::LANES_PER_NODE),
+        "shared connections of each core to each redis-server"),
+    key(Pool, "preconnect", Bool, Is(false),
+        "lanes are connected at start, not at the first request"),
+    key(Pool, "database", within(0, 16_383), Is64(0),
+        "database of a client that has not selected one"),
+    key(Pool, "databases", within(1, 16_384), Is64(limits::DATABASES as u64),
+        "SELECT accepts 0 up to this, exclusive"),
+    key(Pool, "unknown_commands", Choice(&names(&UNKNOWN_COMMANDS)), Word("refuse"),
+        "a command not in the table: \"refuse\", or \"forward\" to the shard of its first argument"),
+    key(Pool, "dangerous_commands", Choice(&names(&DANGEROUS_COMMANDS)), Word("refuse"),
+        "KEYS, FLUSHALL, FLUSHDB and others that reach every key of every shard"),
+    key(Pool, "read_from", Choice(&["primary"]), Word("primary"),
+        "which nodes answer reads; this version reads from primaries only"),
+    key(Pool, "client_connections_max", within(0, 10_000_000), size(limits::CLIENT_CONNECTIONS_MAX),
+        "clients over all cores; 0: no bound"),
+    key(Pool, "client_idle_timeout_ms", within(0, MS_MAX), Is64(0),
+        "a client that sends nothing for so long is closed; 0: never"),
+    key(Pool, "client_inflight_max", within(1, 1 << 20), size(limits::CLIENT_INFLIGHT_MAX),
+        "unanswered requests of one client; past it the client is not read"),
+    key(Pool, "client_output_soft_bytes", within(4 * KIB, TIB), size(limits::CLIENT_OUTPUT_SOFT_BYTES),
+        "bytes that wait for one client before no more of its requests are taken in"),
+    key(Pool, "client_output_max_bytes", within(8 * KIB, TIB), size(limits::CLIENT_OUTPUT_MAX_BYTES),
+        "bytes that wait for one client before it is closed"),
+    key(Pool, "request_args_max", within(16, i32::MAX as u64), size(limits::REQUEST_ARGS_MAX),
+        "arguments of one request"),
+    key(Pool, "request_bytes_max", within(KIB, REQUEST_MAX), size(limits::REQUEST_BYTES_MAX),
+        "a whole request"),
+    key(Pool, "bulk_bytes_max", within(KIB, REQUEST_MAX), size(limits::BULK_BYTES_MAX),
+        "one argument of a request; not above the redis-servers' proto-max-bulk-len"),
+    key(Pool, "lane_inflight_max", within(1, 1 << 24), size(limits::LANE_INFLIGHT_MAX),
+        "unanswered requests on one lane; past it the clients that feed it are not read"),
+    key(Pool, "lane_output_soft_bytes", within(4 * KIB, TIB), size(limits::LANE_OUTPUT_SOFT_BYTES),
+        "bytes that wait on one lane before the clients that feed it are not read"),
+
+    key(Shard, "name", Text, Required,
+        "what is hashed onto the ring: the name stays when the address changes"),
+    key(Shard, "address", Text, Required,
+        "the redis-server: \"host:port\", \"[ipv6]:port\" or \"unix:/path\""),
+    key(Shard, "weight", within(1, limits::WEIGHT_MAX as u64), Is64(1),
+        "share of the keys, relative to the other shards"),
+
+    key(Auth, "password", Secret, Required,
+        "what clients have to give with AUTH or HELLO"),
+
+    key(BackendAuth, "user", Text, Absent,
+        "ACL user on the redis-servers; absent: AUTH with the password alone"),
+    key(BackendAuth, "password", Secret, Required,
+        "what the redis-servers ask for"),
+];
+
+const fn key(
+    section: Section,
+    name: &'static str,
+    kind: Kind,
+    default: Fallback,
+    help: &'static str,
+) -> Key {
+    Key { section, name, kind, default, help }
+}
+
+const fn within(min: u64, max: u64) -> Kind {
+    Kind::Integer { min, max }
+}
+
+const fn size(bytes: usize) -> Fallback {
+    Fallback::Integer(bytes as u64)
+}
+
+const KIB: u64 = 1024;
+const TIB: u64 = 1 << 40;
+/// About 49 days: what a 32-bit count of milliseconds holds.
+const MS_MAX: u64 = u32::MAX as u64;
+/// Ranges in a request are 32 bits wide (`limits`).
+const REQUEST_MAX: u64 = u32::MAX as u64 - 1;

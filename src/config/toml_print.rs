@@ -1,0 +1,142 @@
+//! A configuration back to text: what `corelay import` prints.
+//!
+//! Only keys that differ from their defaults, each with its help, and the shards. Reading the text
+//! again on the same machine gives the same configuration (`tests` hold it to that).
+
+use std::fmt::Write as _;
+
+use toml::Value;
+
+use super::complaint::Complaint;
+use super::keys::{self, Key, Section};
+use super::machine::Machine;
+use super::model::{Config, Listen, NodeAddress, PoolConfig, ProxyConfig, ShardConfig};
+use super::names::{
+    DANGEROUS_COMMANDS, DISTRIBUTIONS, HASHES, LOG_LEVELS, SIGNEDNESSES, UNKNOWN_COMMANDS, name_of,
+};
+
+/// The text of a corelay.toml that means `config`, with `warnings` as comments at its head.
+pub fn print(config: &Config, warnings: &[Complaint], machine: &Machine) -> String {
+    let mut text =
+        String::from("# Keys that are not here have their defaults: see corelay.toml.\n");
+    for warning in warnings {
+        let _ = writeln!(text, "# {warning}");
+    }
+    let proxy = |key: &Key| proxy_value(&config.proxy, key.name, machine);
+    section(&mut text, Section::Proxy, proxy);
+    for pool in &config.pools {
+        section(&mut text, Section::Pool, |key| pool_value(pool, key.name));
+        section(&mut text, Section::Auth, |_| pool.client_password.as_deref().map(quoted));
+        section(&mut text, Section::BackendAuth, |key| {
+            let auth = pool.backend_auth.as_ref()?;
+            match key.name {
+                "user" => auth.user.as_deref().map(quoted),
+                _ => Some(quoted(&auth.password)),
+            }
+        });
+        for shard in &pool.shards {
+            section(&mut text, Section::Shard, |key| Some(shard_value(shard, key.name)));
+        }
+    }
+    text
+}
+
+/// A section with its keys; nothing if all have their defaults.
+fn section(text: &mut String, section: Section, value: impl Fn(&Key) -> Option<String>) {
+    let mut is_open = false;
+    for key in keys::of(section) {
+        let Some(value) = value(key).filter(|value| *value != key.default.to_string()) else {
+            continue;
+        };
+        if !is_open {
+            let _ = writeln!(text, "\n{}", section.header());
+            is_open = true;
+        }
+        // Shards are many and need no explanation.
+        let _ = match section {
+            Section::Shard => writeln!(text, "{} = {value}", key.name),
+            _ => writeln!(text, "{} = {value}  # {}", key.name, key.help),
+        };
+    }
+}
+
+fn proxy_value(proxy: &ProxyConfig, name: &str, machine: &Machine) -> Option<String> {
+    let address = |address: Option<std::net::SocketAddr>| match address {
+        Some(address) => quoted(&address.to_string()),
+        None => quoted("off"),
+    };
+    Some(match name {
+        "cores" if proxy.cores == machine.cores_auto() => quoted("auto"),
+        "cores" => format!("{:?}", proxy.cores),
+        "admin_listen" => address(proxy.admin_listen),
+        "stats_listen" => address(proxy.stats_listen),
+        "log_level" => quoted(name_of(&LOG_LEVELS, &proxy.log_level)),
+        "log_file" => match &proxy.log_file {
+            Some(path) => quoted(&path.to_string_lossy()),
+            None => quoted("stderr"),
+        },
+        "core_buffer_max_bytes" => proxy.core_buffer_max_bytes.to_string(),
+        "spin_us" => proxy.spin_us.to_string(),
+        "batch_us" => proxy.batch_us.to_string(),
+        _ => return None,
+    })
+}
+
+fn pool_value(pool: &PoolConfig, name: &str) -> Option<String> {
+    let limits = &pool.limits;
+    Some(match name {
+        "name" => quoted(&pool.name),
+        "listen" => {
+            let listens: Vec<String> = pool.listen.iter().map(|l| quoted(&listen(l))).collect();
+            format!("[{}]", listens.join(", "))
+        }
+        "backlog" => pool.backlog.to_string(),
+        "tcp_keepalive" => pool.tcp_keepalive.to_string(),
+        "hash" => quoted(name_of(&HASHES, &pool.hash)),
+        "hash_tag" => match pool.hash_tag {
+            Some((open, close)) => quoted(&String::from_utf8_lossy(&[open, close])),
+            None => quoted(""),
+        },
+        "distribution" => quoted(name_of(&DISTRIBUTIONS, &pool.distribution)),
+        "char_signedness" => quoted(name_of(&SIGNEDNESSES, &pool.char_signedness)),
+        "timeout_ms" => pool.timeout_ms.map_or(quoted("none"), |timeout| timeout.to_string()),
+        "connect_timeout_ms" => pool.connect_timeout_ms.to_string(),
+        "lanes_per_node" => pool.lanes_per_node.to_string(),
+        "preconnect" => pool.preconnect.to_string(),
+        "database" => pool.database.to_string(),
+        "databases" => pool.databases.to_string(),
+        "unknown_commands" => quoted(name_of(&UNKNOWN_COMMANDS, &pool.unknown_commands)),
+        "dangerous_commands" => quoted(name_of(&DANGEROUS_COMMANDS, &pool.dangerous_commands)),
+        "client_connections_max" => limits.client_connections_max.to_string(),
+        "client_idle_timeout_ms" => limits.client_idle_timeout_ms.to_string(),
+        "client_inflight_max" => limits.client_inflight_max.to_string(),
+        "client_output_soft_bytes" => limits.client_output_soft_bytes.to_string(),
+        "client_output_max_bytes" => limits.client_output_max_bytes.to_string(),
+        "request_args_max" => limits.request_args_max.to_string(),
+        "request_bytes_max" => limits.request_bytes_max.to_string(),
+        "bulk_bytes_max" => limits.bulk_bytes_max.to_string(),
+        "lane_inflight_max" => limits.lane_inflight_max.to_string(),
+        "lane_output_soft_bytes" => limits.lane_output_soft_bytes.to_string(),
+        _ => return None,
+    })
+}
+
+fn shard_value(shard: &ShardConfig, name: &str) -> String {
+    match (name, &shard.address) {
+        ("name", _) => quoted(&shard.name),
+        ("weight", _) => shard.weight.to_string(),
+        (_, NodeAddress::Unix { path }) => quoted(&format!("unix:{}", path.display())),
+        (_, tcp) => quoted(&tcp.to_string()),
+    }
+}
+
+fn listen(listen: &Listen) -> String {
+    match listen {
+        Listen::Unix { path, mode: Some(mode) } => format!("unix:{} {mode:04o}", path.display()),
+        other => other.to_string(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}

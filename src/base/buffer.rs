@@ -12,6 +12,8 @@ use crate::base::limits::{CHUNK_BYTES, CHUNK_POOL_MAX, PASS_ON_BYTES};
 #[derive(Debug, Default)]
 pub struct ChunkPool {
     free: Vec<Vec<u8>>,
+    /// Capacity of the chunks freed since the last look.
+    freed_bytes: usize,
 }
 
 impl ChunkPool {
@@ -25,7 +27,15 @@ impl ChunkPool {
         if chunk.capacity() == CHUNK_BYTES && self.free.len() < CHUNK_POOL_MAX {
             chunk.clear();
             self.free.push(chunk);
+        } else {
+            self.freed_bytes += chunk.capacity();
         }
+    }
+
+    /// Bytes handed back to the allocator since the last call: who frees much may want to have it
+    /// given back to the system.
+    pub fn take_freed_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.freed_bytes)
     }
 
     /// Bytes held for later use.

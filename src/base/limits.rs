@@ -75,16 +75,81 @@ pub const CHUNK_POOL_MAX: usize = 256;
 /// Buffers of at least this size are passed on whole, smaller ones are copied.
 pub const PASS_ON_BYTES: usize = 16 * 1024;
 
+// --- sockets and rings ------------------------------------------------------------------------
+
+/// One receive buffer of a core, bytes: half of what loopback and segmentation offload hand over
+/// at once (64 KiB), twice what redis reads at once.
+pub const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
+/// Receive buffers of a core (a power of two): 256 × 32 KiB = 8 MiB, of which only what was ever
+/// used is resident. They are held during one turn only, never by an idle connection.
+pub const RECEIVE_BUFFERS: u16 = 256;
+/// Bytes between the starts of two receive buffers beyond their size: without it all starts fall
+/// into the same few sets of the processor's caches.
+pub const RECEIVE_BUFFER_STAGGER_BYTES: usize = 192;
+/// Entries of a core's submission queue (a power of two); when it is full, what is in it is
+/// submitted early.
+pub const RING_SUBMISSIONS: u32 = 1024;
+/// Entries of a core's completion queue (a power of two); past it the kernel keeps them in a list.
+pub const RING_COMPLETIONS: u32 = 8192;
+/// Chunks of one write: 64 × 16 KiB = 1 MiB.
+pub const WRITE_CHUNKS_MAX: usize = 64;
+/// Sockets of one core: an index has 24 bits in the ring's user data.
+pub const SOCKETS_MAX: usize = 1 << 24;
+/// Longest sleep of a core without traffic, ms: what its housekeeping needs, and no more.
+pub const IDLE_TICK_MS: u64 = 500;
+/// How often the executor that hosts a core gets its turn while there is traffic, ms.
+pub const BUSY_TICK_MS: u64 = 10;
+/// A client that was told goodbye is listened to for so long, so that no RST overtakes the last
+/// reply, ms …
+pub const FAREWELL_MS: u64 = 1_000;
+/// … and for so many bytes.
+pub const FAREWELL_BYTES: usize = 1024 * 1024;
+/// Pause after descriptors ran out before new clients are accepted again, ms.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+/// Descriptors that a core needs beside its clients: 4 rings, 4 event descriptors, a reserve for
+/// one more listener each, and lanes to 100 nodes in 2 protocol versions.
+pub const CORE_DESCRIPTORS: usize = 256;
+/// Locked memory without which no core starts, bytes (glommio's own bound).
+pub const LOCKED_MEMORY_MIN_BYTES: u64 = 512 * 1024;
+/// An idle lane is asked for a sign of life after so long, s …
+pub const LANE_KEEPALIVE_IDLE_S: u64 = 15;
+/// … so many seconds apart …
+pub const LANE_KEEPALIVE_INTERVAL_S: u64 = 5;
+/// … and so often: a dead one is found after 15 + 3 × 5 = 30 s.
+pub const LANE_KEEPALIVE_PROBES: u32 = 3;
+/// Bytes sent on a lane that are not acknowledged for so long end it, ms (TCP_USER_TIMEOUT).
+pub const LANE_UNACKNOWLEDGED_MAX_MS: u64 = 30_000;
+/// Letters that wait for one core; passed-on clients beyond them stay where they were accepted.
+pub const MAILBOX_LETTERS: usize = 4096;
+
+// --- the process ------------------------------------------------------------------------------
+
+/// Clients that are still connected so long after SIGTERM are closed, ms.
+pub const DRAIN_MS: u64 = 10_000;
+/// Descriptors of the control plane: log, admin and statistics ports with their clients, look-ups.
+pub const CONTROL_DESCRIPTORS: usize = 256;
+
 // --- configuration ----------------------------------------------------------------------------
 
 pub const POOLS_MAX: usize = 256;
 /// Shards of one pool: a shard's number is 16 bits wide, and goes into SCAN's cursor.
 pub const SHARDS_MAX: usize = 4096;
+/// Listeners of one pool.
+pub const LISTENERS_MAX: usize = 64;
 pub const CORES_MAX: usize = 1024;
 /// Length of a pool's or shard's name, bytes (twemproxy's ring hashes at most 272 bytes of it).
 pub const NAME_BYTES_MAX: usize = 255;
+/// Weight of one shard.
+pub const WEIGHT_MAX: u32 = 1_000_000;
+/// Weights of one pool together: an `f32` holds every whole number up to it (ketama's arithmetic),
+/// and modula's list of so many entries is still a small one (16 Mi × 2 bytes).
+pub const WEIGHTS_SUM_MAX: u32 = 1 << 24;
+/// A configuration file, bytes: 4096 shards in each of some pools need about 1 MiB.
+pub const CONFIG_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const _: () = assert!(REQUEST_BYTES_MAX < u32::MAX as usize, "ranges in a request are u32");
 const _: () = assert!(CLIENT_OUTPUT_SOFT_BYTES < CLIENT_OUTPUT_MAX_BYTES);
 const _: () = assert!(SHARDS_MAX <= 1 << 12, "SCAN's cursor has 12 bits for the shard");
 const _: () = assert!(PASS_ON_BYTES >= CHUNK_BYTES, "a chunk that is passed on is a full one");
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two() && RECEIVE_BUFFERS <= 1 << 15);
+const _: () = assert!(WRITE_CHUNKS_MAX <= 1024, "IOV_MAX");

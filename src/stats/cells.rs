@@ -1,10 +1,16 @@
 //! The cells of one core: written by it alone, read by the control plane at any time.
+//!
+//! The data plane must write only its own core's cells: [`Cell::add`] is a load and a store, so a
+//! second writer would lose counts. The rows of one core share no cache line with another core's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::ids::{PoolId, ShardId};
 use crate::config::model::Config;
+use crate::stats::table::Kind;
+
+pub use crate::stats::table::{CoreMetric, Metric, PoolMetric, ShardMetric};
 
 /// A number with one writer: adding is a load and a store, never a locked instruction.
 #[derive(Debug, Default)]
@@ -28,104 +34,123 @@ impl Cell {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum CoreMetric {
-    Turns,
-    AcceptsPassedOn,
-    BufferedBytes,
-}
+/// A row of cells on cache lines of its own: 128 bytes, for the processors fetch lines in pairs.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Row<const CELLS: usize>([Cell; CELLS]);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum PoolMetric {
-    ClientEof,
-    ClientErr,
-    ClientConnections,
-    ClientConnectionsTotal,
-    ClientsRefused,
-    ClientsClosedForOutput,
-    ClientsClosedForIdleness,
-    ClientPauses,
-    ServerEjects,
-    ForwardError,
-    Fragments,
-    Requests,
-    RequestBytes,
-    ReplyBytes,
-    LocalRequests,
-    ProtocolErrors,
-    UnknownCommands,
-    CrossslotErrors,
-    NoscriptLoads,
+impl<const CELLS: usize> Default for Row<CELLS> {
+    fn default() -> Self {
+        Row(std::array::from_fn(|_| Cell::default()))
+    }
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum ShardMetric {
-    ServerEof,
-    ServerErr,
-    ServerTimedout,
-    ServerConnections,
-    ServerEjectedAt,
-    Requests,
-    RequestBytes,
-    Responses,
-    ResponseBytes,
-    InQueue,
-    InQueueBytes,
-    OutQueue,
-    OutQueueBytes,
-    LaneConnects,
-    LaneConnectFailures,
-    LaneDesynchronised,
-    LateReplies,
-    ErrorReplies,
-}
-
-pub const CORE_METRICS: usize = 3;
-pub const POOL_METRICS: usize = 19;
-pub const SHARD_METRICS: usize = 18;
 
 /// All cells of one core.
 #[derive(Debug)]
 pub struct CoreStats {
-    core: [Cell; CORE_METRICS],
-    pools: Vec<PoolCells>,
+    core: Row<{ CoreMetric::COUNT }>,
+    pools: Box<[PoolCells]>,
 }
 
 #[derive(Debug)]
 struct PoolCells {
-    pool: [Cell; POOL_METRICS],
-    shards: Vec<[Cell; SHARD_METRICS]>,
+    pool: Row<{ PoolMetric::COUNT }>,
+    shards: Box<[Row<{ ShardMetric::COUNT }>]>,
 }
 
 impl CoreStats {
+    /// Cells for every pool and shard of `config`, all zero.
     pub fn new(config: &Config) -> Arc<CoreStats> {
-        let pools = config
-            .pools
-            .iter()
-            .map(|pool| PoolCells {
-                pool: std::array::from_fn(|_| Cell::default()),
-                shards: pool
-                    .shards
-                    .iter()
-                    .map(|_| std::array::from_fn(|_| Cell::default()))
-                    .collect(),
-            })
-            .collect();
-        Arc::new(CoreStats { core: std::array::from_fn(|_| Cell::default()), pools })
+        let pools = config.pools.iter().map(|pool| PoolCells {
+            pool: Row::default(),
+            shards: pool.shards.iter().map(|_| Row::default()).collect(),
+        });
+        Arc::new(CoreStats { core: Row::default(), pools: pools.collect() })
     }
 
     pub fn core(&self, metric: CoreMetric) -> &Cell {
-        &self.core[metric as usize]
+        &self.core.0[metric as usize]
     }
 
+    /// `pool` is one of the configuration that the cells were made for.
     pub fn pool(&self, pool: PoolId, metric: PoolMetric) -> &Cell {
-        &self.pools[pool.index()].pool[metric as usize]
+        &self.pools[pool.index()].pool.0[metric as usize]
     }
 
+    /// `pool` and `shard` are of the configuration that the cells were made for.
     pub fn shard(&self, pool: PoolId, shard: ShardId, metric: ShardMetric) -> &Cell {
-        &self.pools[pool.index()].shards[shard.index()][metric as usize]
+        &self.pools[pool.index()].shards[shard.index()].0[metric as usize]
+    }
+}
+
+/// A pool's figure over all cores.
+pub fn pool_total(cores: &[Arc<CoreStats>], pool: PoolId, metric: PoolMetric) -> u64 {
+    total(metric.metric(), cores.iter().map(|core| core.pool(pool, metric).get()))
+}
+
+/// A shard's figure over all cores.
+pub fn shard_total(
+    cores: &[Arc<CoreStats>],
+    pool: PoolId,
+    shard: ShardId,
+    metric: ShardMetric,
+) -> u64 {
+    total(metric.metric(), cores.iter().map(|core| core.shard(pool, shard, metric).get()))
+}
+
+/// Adds up what the cores say of one metric. A gauge may be raised on one core and lowered on
+/// another (below zero, that is), so that only the sum means something; cores are read one after
+/// the other, so the sum itself may be below zero for a moment, and is then shown as 0.
+fn total(metric: &Metric, cells: impl Iterator<Item = u64>) -> u64 {
+    match metric.kind {
+        Kind::Timestamp => cells.max().unwrap_or(0),
+        Kind::Counter => cells.fold(0, u64::wrapping_add),
+        Kind::Gauge => {
+            let sum = cells.fold(0, u64::wrapping_add);
+            if sum > i64::MAX as u64 { 0 } else { sum }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::sample;
+
+    const POOL: PoolId = PoolId(0);
+    const SHARD: ShardId = ShardId(1);
+
+    fn cores(count: usize) -> Vec<Arc<CoreStats>> {
+        let config = sample::config(&[("cache", &["one", "two"])]);
+        (0..count).map(|_| CoreStats::new(&config)).collect()
+    }
+
+    #[test]
+    fn cores_share_no_cache_line() {
+        for core in &cores(2) {
+            assert_eq!(std::ptr::from_ref(core.core(CoreMetric::Turns)).addr() % 128, 0);
+            assert_eq!(std::ptr::from_ref(core.pool(POOL, PoolMetric::ALL[0])).addr() % 128, 0);
+            let first = core.shard(POOL, SHARD, ShardMetric::ALL[0]);
+            assert_eq!(std::ptr::from_ref(first).addr() % 128, 0);
+        }
+        assert_eq!(size_of::<Row<1>>(), 128);
+    }
+
+    #[test]
+    fn sums_over_cores_are_right_for_each_kind() {
+        let cores = cores(2);
+        for (core, n) in cores.iter().zip([7, 35]) {
+            core.shard(POOL, SHARD, ShardMetric::Requests).add(n);
+            core.shard(POOL, SHARD, ShardMetric::ServerEjectedAt).set(n);
+        }
+        assert_eq!(shard_total(&cores, POOL, SHARD, ShardMetric::Requests), 42);
+        assert_eq!(shard_total(&cores, POOL, SHARD, ShardMetric::ServerEjectedAt), 35);
+
+        // A client that came on one core and left on another.
+        cores[0].pool(POOL, PoolMetric::ClientConnections).add(3);
+        cores[1].pool(POOL, PoolMetric::ClientConnections).sub(1);
+        assert_eq!(pool_total(&cores, POOL, PoolMetric::ClientConnections), 2);
+        cores[1].pool(POOL, PoolMetric::ClientConnections).sub(9);
+        assert_eq!(pool_total(&cores, POOL, PoolMetric::ClientConnections), 0);
     }
 }

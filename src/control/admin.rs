@@ -1,0 +1,201 @@
+//! The admin port: HTTP for Prometheus, load balancers and people. It only shows, nothing can be
+//! changed through it.
+//!
+//! One thread serves all connections (tokio's single-threaded runtime under hyper). Bounds: so many
+//! connections at once, and when one more comes the oldest has to go; one request for each
+//! connection; a head of at most 8 KiB, in time; the whole exchange in time. So neither clients that
+//! send nothing nor those that read nothing keep others out, and none costs more than its buffer.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+
+use super::listener::{self, Stop};
+use super::state::ControlState;
+use super::{overview, readiness};
+use crate::stats::prometheus;
+
+/// Connections at once.
+const CONNECTIONS_MAX: usize = 64;
+/// A request's head, bytes (hyper's least).
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+const HEADERS_MAX: usize = 64;
+/// A request's head must be there by then.
+const HEAD_MAX: Duration = Duration::from_secs(5);
+/// Request and response must be done by then.
+const EXCHANGE_MAX: Duration = Duration::from_secs(10);
+/// Pause after an accept that failed (no descriptors left): no spinning.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the cores' latencies are taken in.
+const COLLECT_EVERY: Duration = Duration::from_secs(1);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const INDEX: &str = "corelay admin port\n\
+    /metrics   all figures for prometheus\n\
+    /healthz   200: the process is alive\n\
+    /readyz    200: every pool listens and every shard that was needed is connected; 503: why not\n\
+    /stats     live counters, latency quantiles, clients of each core, as json\n\
+    /topology  where every shard's primary is, as json\n";
+
+/// Ends the port when dropped.
+#[derive(Debug)]
+#[must_use = "the port is closed when this is dropped"]
+pub struct AdminHandle {
+    pub local_addr: SocketAddr,
+    stop: Stop,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Listens on `listen` and serves on a thread of its own. Fails if the address can not be had.
+pub fn start(listen: SocketAddr, state: Arc<ControlState>) -> io::Result<AdminHandle> {
+    let listener = listener::bind("admin_listen", listen)?;
+    listener.set_nonblocking(true)?;
+    let local_addr = listener.local_addr()?;
+    let stop = Stop::new(&listener)?;
+    let stopped = stop.flag();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let run = move || {
+        let log = state.log.clone();
+        if let Err(error) = runtime.block_on(serve(listener, state, &stopped)) {
+            log.error("admin port: not served", &[("error", &error)]);
+        }
+    };
+    let thread = std::thread::Builder::new().name("corelay-admin".to_owned()).spawn(run)?;
+    Ok(AdminHandle { local_addr, stop, thread: Some(thread) })
+}
+
+impl Drop for AdminHandle {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has ended the process already.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn serve(
+    listener: StdListener,
+    state: Arc<ControlState>,
+    stopped: &AtomicBool,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    tokio::spawn(collect(state.clone()));
+    let mut connections: VecDeque<AbortHandle> = VecDeque::new();
+    while !stopped.load(Ordering::SeqCst) {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                connections.retain(|connection| !connection.is_finished());
+                if connections.len() >= CONNECTIONS_MAX
+                    && let Some(oldest) = connections.pop_front()
+                {
+                    oldest.abort();
+                    state.log.warn(
+                        "admin port: oldest connection closed for a fresh one",
+                        &[("connections_max", &CONNECTIONS_MAX)],
+                    );
+                }
+                let connection = tokio::spawn(exchange(stream, state.clone()));
+                connections.push_back(connection.abort_handle());
+            }
+            Err(_) if stopped.load(Ordering::SeqCst) => break,
+            Err(error) => {
+                state.log.warn("admin port: accept failed", &[("error", &error)]);
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the windows of the latency quantiles turning.
+async fn collect(state: Arc<ControlState>) {
+    loop {
+        state.collect_latency();
+        sleep(COLLECT_EVERY).await;
+    }
+}
+
+/// One request and its response.
+async fn exchange(stream: TcpStream, state: Arc<ControlState>) {
+    let answer = |request: Request<Incoming>| {
+        let response = respond(request.method(), request.uri().path(), &state);
+        async move { Ok::<_, Infallible>(response) }
+    };
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX)
+        .keep_alive(false)
+        .half_close(true)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service_fn(answer));
+    match timeout(EXCHANGE_MAX, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            state.log.debug("admin port: client not served", &[("error", &error)]);
+        }
+        Err(late) => state.log.debug("admin port: client not served", &[("error", &late)]),
+    }
+}
+
+fn respond(method: &Method, path: &str, state: &ControlState) -> Response<Full<Bytes>> {
+    let (status, kind, body) = match path {
+        "/" | "/metrics" | "/healthz" | "/readyz" | "/stats" | "/topology"
+            if method != Method::GET && method != Method::HEAD =>
+        {
+            (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are served\n".to_owned())
+        }
+        "/" => (StatusCode::OK, TEXT, INDEX.to_owned()),
+        "/healthz" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
+        "/readyz" => ready(state),
+        "/metrics" => match state.exposition().into_text() {
+            Ok(text) => (StatusCode::OK, prometheus::CONTENT_TYPE, text),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+        },
+        "/stats" => (StatusCode::OK, JSON, format!("{:#}\n", overview::stats(state))),
+        "/topology" => (StatusCode::OK, JSON, format!("{:#}\n", overview::topology(state))),
+        _ => {
+            (StatusCode::NOT_FOUND, TEXT, "no such page; / lists those that there are\n".to_owned())
+        }
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+fn ready(state: &ControlState) -> (StatusCode, &'static str, String) {
+    let mut reasons = readiness::reasons(state);
+    if reasons.is_empty() {
+        return (StatusCode::OK, TEXT, "ready\n".to_owned());
+    }
+    reasons.push(String::new());
+    (StatusCode::SERVICE_UNAVAILABLE, TEXT, reasons.join("\n"))
+}
+
+#[cfg(test)]
+#[path = "admin_tests.rs"]
+mod tests;

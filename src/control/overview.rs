@@ -1,0 +1,113 @@
+//! What the admin port shows as JSON: `/stats` and `/topology`, for people and scripts.
+//!
+//! A metric's key is its Prometheus name without the scope in front (`requests_total`).
+
+use serde_json::{Map, Value, json};
+
+use super::state::ControlState;
+use crate::base::ids::{PoolId, ShardId};
+use crate::stats::cells::{CoreMetric, Metric, PoolMetric, ShardMetric, pool_total, shard_total};
+use crate::stats::latency::{LatencyFigures, family_name};
+use crate::topology::ShardTopology;
+
+/// Counters of cores, pools and shards, latency quantiles of the last 10 to 20 s.
+pub(super) fn stats(state: &ControlState) -> Value {
+    let process = state.process();
+    let latency = state.latency();
+    let pools = state.config.pools.iter().enumerate().map(|(index, pool)| {
+        let id = PoolId(index as u16);
+        let shards = pool.shards.iter().enumerate().map(|(number, shard)| {
+            let shard_id = ShardId(number as u16);
+            let counts = ShardMetric::ALL.iter().map(|metric| {
+                let value = shard_total(&state.cores, id, shard_id, *metric);
+                (key(metric.metric()), Value::from(value))
+            });
+            (shard.name.clone(), Value::Object(counts.collect()))
+        });
+        let counts = PoolMetric::ALL.iter().map(|metric| {
+            (key(metric.metric()), Value::from(pool_total(&state.cores, id, *metric)))
+        });
+        let of_pool = latency.iter().filter(|figures| figures.pool == id);
+        let latencies =
+            of_pool.map(|figures| (family_name(figures.family).to_owned(), latency_of(figures)));
+        let pool_value = json!({
+            "counts": counts.collect::<Map<_, _>>(),
+            "latency_us": latencies.collect::<Map<_, _>>(),
+            "shards": shards.collect::<Map<_, _>>(),
+        });
+        (pool.name.clone(), pool_value)
+    });
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_s": process.uptime_s,
+        "draining": state.is_draining(),
+        "process": {
+            "cpu_s": process.cpu_s,
+            "resident_bytes": process.resident_bytes,
+            "descriptors": process.descriptors,
+            "descriptors_max": process.descriptors_max,
+            "threads": process.threads,
+            "log_lines_dropped": process.log_lines_dropped,
+            "log_lines_suppressed": process.log_lines_suppressed,
+        },
+        "cores": (0..state.cores.len()).map(|core| core_of(state, core)).collect::<Vec<_>>(),
+        "pools": pools.collect::<Map<_, _>>(),
+    })
+}
+
+fn core_of(state: &ControlState, number: usize) -> Value {
+    let Some(core) = state.cores.get(number) else { return Value::Null };
+    let counts = CoreMetric::ALL
+        .iter()
+        .map(|metric| (key(metric.metric()), Value::from(core.core(*metric).get())));
+    let clients = state.config.pools.iter().enumerate().map(|(index, pool)| {
+        let count = core.pool(PoolId(index as u16), PoolMetric::ClientConnections).get();
+        (pool.name.clone(), Value::from(count.cast_signed()))
+    });
+    json!({
+        "core": number,
+        "cpu": state.config.proxy.cores.get(number),
+        "counts": counts.collect::<Map<_, _>>(),
+        "clients": clients.collect::<Map<_, _>>(),
+    })
+}
+
+fn latency_of(figures: &LatencyFigures) -> Value {
+    let recent = figures.recent.map(|recent| {
+        json!({
+            "count": recent.count,
+            "p50": recent.p50_us,
+            "p99": recent.p99_us,
+            "p999": recent.p999_us,
+            "max": recent.max_us,
+        })
+    });
+    json!({ "count": figures.count, "sum": figures.sum_us, "recent": recent })
+}
+
+fn key(metric: &Metric) -> String {
+    let name = metric.prometheus.splitn(3, '_').nth(2);
+    let name = name.unwrap_or(metric.prometheus);
+    // A moment is kept in µs, and shown as it is kept.
+    name.strip_suffix("_seconds").map_or_else(|| name.to_owned(), |name| format!("{name}_us"))
+}
+
+/// The topology in force: where each shard's primary and replicas are.
+pub(super) fn topology(state: &ControlState) -> Value {
+    let topology = state.topology();
+    let pools = state.config.pools.iter().enumerate().map(|(index, pool)| {
+        let shards = pool.shards.iter().enumerate().map(|(number, shard)| {
+            let now = topology.shard(PoolId(index as u16), ShardId(number as u16));
+            let replicas = now.map_or(&[][..], |now: &ShardTopology| &now.replicas);
+            let value = json!({
+                "address": shard.address.to_string(),
+                "weight": shard.weight,
+                "primary": now.and_then(|now| now.primary.as_ref()).map(ToString::to_string),
+                "replicas": replicas.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            });
+            (shard.name.clone(), value)
+        });
+        (pool.name.clone(), json!({ "shards": shards.collect::<Map<_, _>>() }))
+    });
+    json!({ "epoch": topology.epoch, "pools": pools.collect::<Map<_, _>>() })
+}

@@ -1,0 +1,53 @@
+//! Is this proxy ready to be given clients? Answered from what the cores count.
+//!
+//! Ready: it is not draining; every pool listens on at least one socket; and every shard either has
+//! a connected lane on some core, or was never needed (no request, no connect, no attempt). A shard
+//! whose primary is not known (a name that does not resolve) is not ready, needed or not.
+//!
+//! One dead shard makes the proxy not ready although it serves the others: a load balancer that
+//! should keep it in that case asks /healthz.
+
+use crate::base::ids::{PoolId, ShardId};
+use crate::stats::cells::{PoolMetric, ShardMetric, pool_total, shard_total};
+
+use super::state::ControlState;
+
+/// Why it is not ready, one line each; empty: it is.
+pub(super) fn reasons(state: &ControlState) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if state.is_draining() {
+        reasons.push("draining: finishing what is under way, then ending".to_owned());
+    }
+    let topology = state.topology();
+    for (index, pool) in state.config.pools.iter().enumerate() {
+        let id = PoolId(index as u16);
+        if pool_total(&state.cores, id, PoolMetric::Listeners) == 0 {
+            reasons.push(format!("pool {}: no listener is open", pool.name));
+        }
+        for (number, shard) in pool.shards.iter().enumerate() {
+            let shard_id = ShardId(number as u16);
+            let count = |metric| shard_total(&state.cores, id, shard_id, metric);
+            let primary = topology.shard(id, shard_id).and_then(|shard| shard.primary.as_ref());
+            let Some(primary) = primary else {
+                reasons.push(format!(
+                    "pool {} shard {}: no primary is known for {}",
+                    pool.name, shard.name, shard.address
+                ));
+                continue;
+            };
+            let needed = [
+                ShardMetric::Requests,
+                ShardMetric::LaneConnects,
+                ShardMetric::LaneConnectFailures,
+            ];
+            let needed = needed.into_iter().any(|metric| count(metric) > 0);
+            if needed && count(ShardMetric::ServerConnections) == 0 {
+                reasons.push(format!(
+                    "pool {} shard {}: no lane is connected to {primary}",
+                    pool.name, shard.name
+                ));
+            }
+        }
+    }
+    reasons
+}

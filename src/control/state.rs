@@ -1,0 +1,132 @@
+//! What the control plane knows: the configuration, the cores' cells, the topology in force.
+//!
+//! One for the process, shared by the threads of this room. Its locks are taken by these threads
+//! only, never by a core.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam::sync::ShardedLock;
+
+use super::process;
+use crate::config::model::Config;
+use crate::log::Logger;
+use crate::stats::cells::CoreStats;
+use crate::stats::latency::{LatencyDoor, LatencyFigures, LatencyTotals};
+use crate::stats::prometheus::{Exposition, ProcessFigures};
+use crate::stats::twemproxy::{self, Header};
+use crate::topology::Topology;
+
+/// See the module. `cores` are by core number, their cells made for `config`.
+#[derive(Debug)]
+pub struct ControlState {
+    pub config: Arc<Config>,
+    pub cores: Vec<Arc<CoreStats>>,
+    pub log: Logger,
+    latency_door: LatencyDoor,
+    latency: ShardedLock<LatencyTotals>,
+    topology: ShardedLock<Arc<Topology>>,
+    draining: AtomicBool,
+    started: Instant,
+    started_wall: SystemTime,
+}
+
+impl ControlState {
+    /// `topology` is the first one, which the cores start with.
+    pub fn new(
+        config: Arc<Config>,
+        cores: Vec<Arc<CoreStats>>,
+        topology: Arc<Topology>,
+        latency_door: LatencyDoor,
+        log: Logger,
+    ) -> Arc<ControlState> {
+        #[expect(clippy::disallowed_methods, reason = "the control plane reads the clock")]
+        let started = Instant::now();
+        Arc::new(ControlState {
+            latency: ShardedLock::new(LatencyTotals::new(config.pools.len(), 0)),
+            config,
+            cores,
+            log,
+            latency_door,
+            topology: ShardedLock::new(topology),
+            draining: AtomicBool::new(false),
+            started,
+            started_wall: SystemTime::now(),
+        })
+    }
+
+    /// The topology that was published last.
+    pub fn topology(&self) -> Arc<Topology> {
+        self.topology.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// To be called by whoever hands `topology` to the cores, at the same time.
+    pub fn set_topology(&self, topology: Arc<Topology>) {
+        *self.topology.write().unwrap_or_else(PoisonError::into_inner) = topology;
+    }
+
+    /// From now on the process is not ready: it finishes what it has and ends.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Takes in what the cores have handed over. Called about once a second by the admin thread; if
+    /// nobody calls, the cores keep what they have and lose nothing.
+    pub fn collect_latency(&self) {
+        let now_us = u64::try_from(self.uptime().as_micros()).unwrap_or(u64::MAX);
+        let mut totals = self.latency.write().unwrap_or_else(PoisonError::into_inner);
+        totals.turn_windows(now_us);
+        // No more than the door holds: cores push while this pops.
+        for _ in 0..self.latency_door.capacity() {
+            let Some(snapshot) = self.latency_door.pop() else { break };
+            totals.absorb(snapshot);
+        }
+    }
+
+    /// Latencies of all cores up to now, as far as the cores have handed them over.
+    pub fn latency(&self) -> Vec<LatencyFigures> {
+        self.collect_latency();
+        self.latency.read().unwrap_or_else(PoisonError::into_inner).figures()
+    }
+
+    pub fn process(&self) -> ProcessFigures {
+        let started = self.started_wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        ProcessFigures {
+            uptime_s: self.uptime().as_secs_f64(),
+            start_unix_s: started.as_secs_f64(),
+            log_lines_dropped: self.log.lines_dropped(),
+            log_lines_suppressed: self.log.lines_suppressed(),
+            ..process::figures()
+        }
+    }
+
+    /// Everything for Prometheus.
+    pub fn exposition(&self) -> Exposition {
+        Exposition {
+            config: self.config.clone(),
+            cores: self.cores.clone(),
+            latency: self.latency(),
+            process: self.process(),
+        }
+    }
+
+    /// twemproxy's JSON object and a line feed.
+    pub fn twemproxy_json(&self) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let header = Header {
+            source: process::host_name(),
+            uptime_s: self.uptime().as_secs(),
+            timestamp_s: now.as_secs(),
+        };
+        twemproxy::render(&self.config, &self.cores, &header)
+    }
+}

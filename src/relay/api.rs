@@ -6,6 +6,14 @@ use std::sync::Arc;
 use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
 use crate::topology::NodeEndpoint;
 
+/// Which core of how many this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoreIdentity {
+    /// 0 … cores - 1.
+    pub core: u16,
+    pub cores: u16,
+}
+
 /// Who is at the other end of a client's connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
@@ -32,8 +40,17 @@ pub enum Ask {
     /// Stop reading; bytes already received are still delivered.
     PauseClient(ClientId),
     ResumeClient(ClientId),
-    /// Hand this script's body to the other cores (their `on_script`).
-    ShareScript(Arc<Script>),
+    /// Tell the other cores (their `on_shared`).
+    Share(Shared),
+}
+
+/// What one core tells all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// A script's body that it had not seen before.
+    Script(Arc<Script>),
+    /// SCRIPT FLUSH: forget this pool's scripts.
+    ScriptFlush(PoolId),
 }
 
 /// A connection that has output; drained by `Relay::next_dirty` once a turn.

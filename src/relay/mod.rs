@@ -3,88 +3,418 @@
 //! It must never do I/O, read a clock, start a thread, or await: the reactor (and the simulation,
 //! the fuzzer, the benchmark) calls its entry points and carries out what it asks for.
 //!
+//! ```text
+//!  on_client_bytes ─▶ admit ─▶ dispatch ─▶ (split, fan) ─▶ enqueue ─▶ take_output ─▶ backend
+//!  take_output ◀── order ◀── (gather) ◀──────────────────── pair ◀─── on_lane_bytes ◀─ backend
+//! ```
+//!
 //! One turn of the reactor:
 //! 1. `on_client_open/bytes/sent/closed`, `on_lane_open/bytes/sent/closed` for what has happened;
 //! 2. `on_turn(now)`: deadlines, reconnects, clients that may go on;
 //! 3. `next_ask` until `None`, carrying out each; `next_dirty` until `None`, for each one
 //!    `take_output` and one write; chunks come back by `recycle`;
 //! 4. sleep until something happens or `next_deadline`.
+//!
+//! Never a reply to the wrong client: a token in a lane's in-flight ring names its client by index
+//! and generation and its slot by number; a reply is paired by position alone; a lane on which that
+//! is in doubt is closed, never resynchronised.
 #![forbid(unsafe_code)]
 
+mod admit;
 pub mod api;
+#[cfg(test)]
+mod chaos_model;
+#[cfg(test)]
+mod chaos_tests;
+mod client;
+mod dispatch;
+mod fan;
+mod gather;
+mod info;
+mod lane;
+mod lanes;
+mod local;
+mod order;
+mod pair;
+mod scan;
+mod scripts;
+mod session;
+mod split;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod wait;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::base::ids::{ClientId, LaneId, PoolId};
+use ahash::AHashMap;
+
+use crate::base::buffer::ChunkPool;
+use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
+use crate::base::slab::Slab;
 use crate::base::time::Now;
-use crate::config::model::Config;
-use crate::stats::cells::CoreStats;
+use crate::config::model::{Config, PoolConfig};
+use crate::resp::Protocol;
+use crate::resp::args::ArgRange;
+use crate::resp::request::RequestLimits;
+use crate::route::Router;
+use crate::stats::cells::{CoreMetric, CoreStats, PoolMetric};
+use crate::stats::latency::LatencyRecorder;
 use crate::topology::Topology;
-use api::{Ask, ClientEnd, Dirty, LaneEnd, Peer, Report, Script};
+use api::{Ask, ClientEnd, CoreIdentity, Dirty, Peer, Report, Shared};
+use client::{Client, Phase, Stall};
+use gather::Gather;
+use lane::Lane;
+use scripts::Scripts;
 
-/// All state of one core's clients and lanes. (Skeleton: the signatures are those of the real one.)
+/// All state of one core's clients and lanes.
 #[derive(Debug)]
-pub struct Relay {}
+pub struct Relay {
+    identity: CoreIdentity,
+    config: Arc<Config>,
+    topology: Arc<Topology>,
+    stats: Arc<CoreStats>,
+    latency: LatencyRecorder,
 
-#[allow(unused_variables, clippy::needless_pass_by_value, reason = "skeleton")]
+    pools: Vec<Pool>,
+    lane_sets: Vec<LaneSet>,
+    lanes: Vec<Lane>,
+    clients: Slab<Client>,
+    /// Requests that wait for several replies, or for one that is not passed on as it is.
+    gathers: Slab<Gather>,
+    scripts: Scripts,
+
+    asks: VecDeque<Ask>,
+    dirty: VecDeque<Dirty>,
+    reports: VecDeque<Report>,
+    /// Clients whose stall may be over.
+    resumable: Vec<ClientId>,
+    /// Gathers that ask again at a time (WAIT): when, index and generation.
+    naps: Vec<(u64, u32, u32)>,
+    /// No round of WAIT may block before this time, `Now::mono_us`.
+    wait_round_us: u64,
+    /// The time of the next sweep over the lanes, `Now::mono_us`: no deadline is earlier.
+    sweep_us: u64,
+    /// Time of the next look for idle clients.
+    idle_sweep_us: u64,
+    clients_opened: u64,
+    started_us: u64,
+    /// Bytes that wait for clients, or came from them and are not taken in: the core's budget.
+    buffered_bytes: usize,
+
+    chunks: ChunkPool,
+    /// Small buffers for replies that come early.
+    spares: Vec<Vec<u8>>,
+    /// Scratch of one dispatch, kept for its memory.
+    args: Vec<ArgRange>,
+    keys: Vec<u32>,
+    random: Random,
+}
+
+/// A pool as this core serves it.
+#[derive(Debug)]
+struct Pool {
+    config: Arc<PoolConfig>,
+    router: Router,
+    limits: RequestLimits,
+    /// By protocol version and database: index into `Relay::lane_sets`.
+    lane_sets: AHashMap<(Protocol, u32), u32>,
+}
+
+/// The lanes of one pool for one protocol version and one database: those of shard `s` stand at
+/// `first + s × lanes_per_node`.
+#[derive(Clone, Copy, Debug)]
+struct LaneSet {
+    first: u32,
+    lanes_per_node: u32,
+}
+
+/// A xorshift generator: its seed is injected, so that a run can be repeated.
+#[derive(Clone, Copy, Debug)]
+struct Random(u64);
+
+impl Random {
+    /// Marsaglia, "Xorshift RNGs" (2003): the triple 13, 7, 17.
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A number below `bound` (which is not 0).
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
 impl Relay {
     pub fn new(
+        identity: CoreIdentity,
         config: Arc<Config>,
         topology: Arc<Topology>,
         stats: Arc<CoreStats>,
         seed: u64,
         now: Now,
     ) -> Relay {
-        Relay {}
+        let pools = config.pools.iter().map(Pool::new).collect();
+        let latency = LatencyRecorder::new(config.pools.len());
+        let mut relay = Relay {
+            identity,
+            config,
+            topology,
+            stats,
+            latency,
+            pools,
+            lane_sets: Vec::new(),
+            lanes: Vec::new(),
+            clients: Slab::default(),
+            gathers: Slab::default(),
+            scripts: Scripts::default(),
+            asks: VecDeque::new(),
+            dirty: VecDeque::new(),
+            reports: VecDeque::new(),
+            resumable: Vec::new(),
+            naps: Vec::new(),
+            wait_round_us: 0,
+            sweep_us: u64::MAX,
+            idle_sweep_us: 0,
+            clients_opened: 0,
+            started_us: now.mono_us,
+            buffered_bytes: 0,
+            chunks: ChunkPool::default(),
+            spares: Vec::new(),
+            args: Vec::new(),
+            keys: Vec::new(),
+            random: Random(seed | 1),
+        };
+        relay.preconnect(now);
+        relay
     }
-    /// `Err`: send these bytes and close; there is no client.
+
+    /// A fresh connection. `Err`: send these bytes and close; there is no client.
     pub fn on_client_open(
         &mut self,
         pool: PoolId,
         peer: Peer,
         now: Now,
     ) -> Result<ClientId, &'static [u8]> {
-        Err(b"-ERR skeleton\r\n")
+        let connections = self.stats.pool(pool, PoolMetric::ClientConnections);
+        let max = self.pool(pool).config.limits.client_connections_max;
+        // The bound is the pool's: each core keeps its share of it.
+        let share = max.div_ceil(usize::from(self.identity.cores));
+        if max > 0 && connections.get() >= share as u64 {
+            self.stats.pool(pool, PoolMetric::ClientsRefused).add(1);
+            return Err(b"-ERR max number of clients reached\r\n");
+        }
+        connections.add(1);
+        self.stats.pool(pool, PoolMetric::ClientConnectionsTotal).add(1);
+        self.clients_opened += 1;
+        let cores = u64::from(self.identity.cores);
+        let number = self.clients_opened * cores + u64::from(self.identity.core);
+        let mut client = Client::new(pool, number, peer, now.mono_us);
+        let (protocol, database) = (Protocol::Resp2, self.pool(pool).config.database);
+        client.database = database;
+        client.authenticated = self.pool(pool).config.client_password.is_none();
+        client.lane_set = self.lane_set(pool, protocol, database);
+        let (index, generation) = self.clients.insert(client);
+        Ok(ClientId { index, generation })
     }
-    /// Bytes received, in order. Allowed for a paused client (what had been received before).
-    pub fn on_client_bytes(&mut self, client: ClientId, bytes: &[u8], now: Now) {}
+
     /// `bytes` of what `take_output` gave have gone to the kernel.
-    pub fn on_client_sent(&mut self, client: ClientId, bytes: usize) {}
-    /// Exactly once for each client; its id is dead afterwards.
-    pub fn on_client_closed(&mut self, client: ClientId, end: ClientEnd, now: Now) {}
-    pub fn on_lane_open(&mut self, lane: LaneId, now: Now) {}
-    pub fn on_lane_bytes(&mut self, lane: LaneId, bytes: &[u8], now: Now) {}
-    pub fn on_lane_sent(&mut self, lane: LaneId, bytes: usize) {}
-    /// Not after `Ask::CloseLane`; a stale id is ignored.
-    pub fn on_lane_closed(&mut self, lane: LaneId, end: LaneEnd, now: Now) {}
-    pub fn on_topology(&mut self, topology: Arc<Topology>, now: Now) {}
-    pub fn on_script(&mut self, script: Arc<Script>) {}
-    pub fn on_turn(&mut self, now: Now) {}
-    /// When `on_turn` is needed again if nothing else happens, in `Now::mono_us`.
-    pub fn next_deadline(&self) -> Option<u64> {
-        None
+    pub fn on_client_sent(&mut self, id: ClientId, bytes: usize) {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
+        client.sending_bytes = client.sending_bytes.saturating_sub(bytes);
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes);
+        self.stats.pool(client.pool, PoolMetric::ReplyBytes).add(bytes as u64);
+        // The other stalls are lifted by what they wait for.
+        if client.stall == Some(Stall::Output) && !client.resuming {
+            client.resuming = true;
+            self.resumable.push(id);
+        }
     }
+
+    /// Exactly once for each client; its id is dead afterwards. What it asked for and was not sent
+    /// yet is sent all the same (it was taken in); the replies are dropped.
+    pub fn on_client_closed(&mut self, id: ClientId, end: ClientEnd, _now: Now) {
+        let Some(mut client) = self.clients.remove(id.index, id.generation) else { return };
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(client.buffered_bytes());
+        client.outbox.clear(&mut self.chunks);
+        for reply in client.order.drain() {
+            give_spare(&mut self.spares, reply);
+        }
+        self.stats.pool(client.pool, PoolMetric::ClientConnections).sub(1);
+        match end {
+            ClientEnd::Eof => self.stats.pool(client.pool, PoolMetric::ClientEof).add(1),
+            ClientEnd::Error(_) => self.stats.pool(client.pool, PoolMetric::ClientErr).add(1),
+            ClientEnd::Asked => {}
+        }
+    }
+
+    pub fn on_lane_sent(&mut self, id: LaneId, bytes: usize) {
+        let Some(lane) = self.lanes.get_mut(id.index as usize) else { return };
+        if lane.generation != id.generation {
+            return;
+        }
+        lane.sending_bytes = lane.sending_bytes.saturating_sub(bytes);
+        self.release_feeders(id.index);
+    }
+
+    /// News of another core.
+    pub fn on_shared(&mut self, shared: &Shared) {
+        match shared {
+            Shared::Script(script) => {
+                self.scripts.remember(script.pool, &script.body);
+            }
+            Shared::ScriptFlush(pool) => self.scripts.forget(*pool),
+        }
+    }
+
     pub fn next_ask(&mut self) -> Option<Ask> {
-        None
+        self.asks.pop_front()
     }
+
+    pub fn next_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
     /// Each dirty connection once.
     pub fn next_dirty(&mut self) -> Option<Dirty> {
-        None
+        let dirty = self.dirty.pop_front()?;
+        match dirty {
+            Dirty::Client(id) => {
+                if let Some(client) = self.clients.get_mut(id.index, id.generation) {
+                    client.dirty = false;
+                }
+            }
+            Dirty::Lane(id) => {
+                if let Some(lane) = self.lanes.get_mut(id.index as usize) {
+                    lane.dirty = false;
+                }
+            }
+        }
+        Some(dirty)
     }
+
     /// Moves all that waits for this connection behind what is in `into`; gives the number of
     /// bytes (0 for an id that is dead). Not to be called while an earlier output is still being
     /// sent: call it again when that is done, dirty or not.
     pub fn take_output(&mut self, of: Dirty, into: &mut VecDeque<Vec<u8>>) -> usize {
-        0
+        match of {
+            Dirty::Client(id) => {
+                let Some(client) = self.clients.get_mut(id.index, id.generation) else { return 0 };
+                let bytes = client.outbox.take(into);
+                client.sending_bytes += bytes;
+                bytes
+            }
+            Dirty::Lane(id) => self.take_lane_output(id, into),
+        }
     }
+
     /// A chunk whose bytes have all gone to the kernel (or never will).
-    pub fn recycle(&mut self, chunk: Vec<u8>) {}
-    pub fn next_report(&mut self) -> Option<Report> {
-        None
+    pub fn recycle(&mut self, chunk: Vec<u8>) {
+        self.chunks.give(chunk);
     }
+
     /// No client is connected (for the end of a drain).
     pub fn is_quiet(&self) -> bool {
-        true
+        self.clients.is_empty()
+    }
+
+    /// Whether a client that has said goodbye (FIN) still waits for replies: it is closed when that
+    /// is over.
+    pub fn owes(&mut self, id: ClientId) -> bool {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return false };
+        client.leaving = true;
+        // One that is stalled has requests in its tail that are not taken in yet.
+        !client.order.is_empty() || !client.outbox.is_empty() || client.stall.is_some()
+    }
+
+    /// The latencies, to be handed over once a second.
+    pub fn latency_mut(&mut self) -> &mut LatencyRecorder {
+        &mut self.latency
+    }
+
+    /// See [`ChunkPool::take_freed_bytes`].
+    pub fn take_freed_bytes(&mut self) -> usize {
+        self.chunks.take_freed_bytes()
+    }
+
+    /// Writes the gauges that are not kept up to date request by request; once a second.
+    pub fn write_gauges(&mut self) {
+        self.stats.core(CoreMetric::BufferedBytes).set(self.buffered_bytes as u64);
+        self.stats.core(CoreMetric::TopologyEpoch).set(self.topology.epoch);
+        self.write_lane_gauges();
+    }
+
+    fn pool(&self, pool: PoolId) -> &Pool {
+        &self.pools[pool.index()]
+    }
+
+    fn client(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.clients.get_mut(id.index, id.generation)
+    }
+
+    /// An open client: one that still may ask.
+    fn open_client(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.client(id).filter(|client| client.phase == Phase::Open)
+    }
+
+    /// The lane of `shard` for this client: the same one for all its requests to that shard, so
+    /// that they stay in order.
+    fn lane_of(&self, set: u32, shard: ShardId, client: ClientId) -> u32 {
+        let set = self.lane_sets[set as usize];
+        set.first + u32::from(shard.0) * set.lanes_per_node + client.index % set.lanes_per_node
+    }
+
+    /// The lanes for a protocol version and a database; made (unconnected) when first needed.
+    fn lane_set(&mut self, pool: PoolId, protocol: Protocol, database: u32) -> u32 {
+        if let Some(set) = self.pool(pool).lane_sets.get(&(protocol, database)) {
+            return *set;
+        }
+        let config = &self.pools[pool.index()].config;
+        let lanes_per_node = config.lanes_per_node.max(1) as u32;
+        let first = self.lanes.len() as u32;
+        for shard in 0..config.shards.len() as u16 {
+            for _ in 0..lanes_per_node {
+                self.lanes.push(Lane::new(pool, ShardId(shard), protocol, database));
+            }
+        }
+        let set = self.lane_sets.len() as u32;
+        self.lane_sets.push(LaneSet { first, lanes_per_node });
+        self.pools[pool.index()].lane_sets.insert((protocol, database), set);
+        set
+    }
+
+    fn spare(&mut self) -> Vec<u8> {
+        self.spares.pop().unwrap_or_default()
+    }
+}
+
+impl Pool {
+    fn new(config: &Arc<PoolConfig>) -> Pool {
+        Pool {
+            router: Router::new(config),
+            limits: RequestLimits {
+                args_max: config.limits.request_args_max,
+                bulk_bytes_max: config.limits.bulk_bytes_max,
+                request_bytes_max: config.limits.request_bytes_max,
+            },
+            lane_sets: AHashMap::default(),
+            config: config.clone(),
+        }
+    }
+}
+
+/// Largest buffer kept for early replies, bytes: those of ordinary values.
+const SPARE_BYTES_MAX: usize = 4 * 1024;
+/// Buffers kept: 4096 × 4 KiB = 16 MiB at the very most.
+const SPARES_MAX: usize = 4096;
+
+fn give_spare(spares: &mut Vec<Vec<u8>>, mut buffer: Vec<u8>) {
+    if buffer.capacity() > 0 && buffer.capacity() <= SPARE_BYTES_MAX && spares.len() < SPARES_MAX {
+        buffer.clear();
+        spares.push(buffer);
     }
 }

@@ -1,0 +1,256 @@
+//! Admitting requests: from a client's bytes to complete requests, taken in one by one as long as
+//! the client is within its bounds.
+
+use crate::base::ids::ClientId;
+use crate::base::limits::PASS_ON_BYTES;
+use crate::base::time::Now;
+use crate::relay::Relay;
+use crate::relay::api::{Ask, Report};
+use crate::relay::client::{Client, Phase, Stall};
+use crate::relay::dispatch::Outcome;
+use crate::resp::args::Request;
+use crate::resp::request::{
+    Parsed, ProtocolError, RequestLimits, RequestParser, inline_to_multibulk,
+};
+use crate::stats::cells::PoolMetric;
+
+/// A stalled client goes on being read until it has so many bytes waiting here: pausing and
+/// resuming the kernel's receive costs two system calls, a short stall should not.
+const STALLED_TAIL_BYTES: usize = 64 * 1024;
+
+/// What became of the bytes given to `admit`.
+struct Admitted {
+    /// Bytes taken in, or to be forgotten; the rest is the beginning of a request.
+    used: usize,
+    /// The bytes are one large request, to be passed on whole to this lane.
+    pass_on: Option<u32>,
+}
+
+impl Relay {
+    /// Bytes received, in order. Allowed for a paused client (what had been received before).
+    pub fn on_client_bytes(&mut self, id: ClientId, bytes: &[u8], now: Now) {
+        let Some(client) = self.open_client(id) else { return };
+        client.heard_us = now.mono_us;
+        if client.tail.is_empty() && client.stall.is_none() {
+            let admitted = self.admit(id, bytes, now);
+            if let Some(lane) = admitted.pass_on {
+                self.put_lane(lane, bytes); // they are lent: there is nothing to pass on
+                return;
+            }
+            self.keep_tail(id, bytes.get(admitted.used..).unwrap_or_default());
+            return;
+        }
+        self.keep_tail(id, bytes);
+        match self.open_client(id) {
+            Some(client) if client.stall.is_none() => self.admit_tail(id, now),
+            _ => {}
+        }
+    }
+
+    /// Goes on with a client whose stall may be over.
+    pub(super) fn resume(&mut self, id: ClientId, now: Now) {
+        let limits = match self.open_client(id) {
+            Some(client) => client.pool,
+            None => return,
+        };
+        let limits = self.pool(limits).config.limits;
+        let Some(client) = self.client(id) else { return };
+        client.resuming = false;
+        let over = match client.stall {
+            None => true,
+            Some(Stall::Inflight) => client.order.len() <= limits.client_inflight_max / 2,
+            Some(Stall::Output) => client.output_bytes() <= limits.client_output_soft_bytes / 2,
+            Some(Stall::Lane(_)) => true,
+        };
+        if !over {
+            return;
+        }
+        client.stall = None;
+        self.admit_tail(id, now);
+        if let Some(client) = self.open_client(id)
+            && client.stall.is_none()
+            && client.paused
+        {
+            client.paused = false;
+            self.asks.push_back(Ask::ResumeClient(id));
+        }
+    }
+
+    /// Keeps bytes that can not be taken in yet; asks for a pause when they become many.
+    fn keep_tail(&mut self, id: ClientId, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let Some(client) = self.open_client(id) else { return };
+        client.tail.extend_from_slice(bytes);
+        let pause =
+            client.stall.is_some() && !client.paused && client.tail.len() > STALLED_TAIL_BYTES;
+        let pool = client.pool;
+        if pause {
+            client.paused = true;
+        }
+        self.buffered_bytes += bytes.len();
+        if pause {
+            self.stats.pool(pool, PoolMetric::ClientPauses).add(1);
+            self.asks.push_back(Ask::PauseClient(id));
+        }
+    }
+
+    /// Takes in what waits in the tail, as far as it goes.
+    fn admit_tail(&mut self, id: ClientId, now: Now) {
+        let Some(client) = self.open_client(id) else { return };
+        let mut tail = std::mem::take(&mut client.tail);
+        if tail.is_empty() {
+            return;
+        }
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(tail.len());
+        let admitted = self.admit(id, &tail, now);
+        if let Some(lane) = admitted.pass_on {
+            self.put_lane_owned(lane, tail);
+            return;
+        }
+        let Some(client) = self.open_client(id) else { return };
+        if admitted.used == tail.len() {
+            return;
+        }
+        tail.drain(..admitted.used);
+        let kept = tail.len();
+        debug_assert!(client.tail.is_empty());
+        client.tail = tail;
+        self.buffered_bytes += kept;
+    }
+
+    /// Takes in request after request from `bytes`, whose first byte is a request's first byte (the
+    /// client's parser may have seen some of them already).
+    fn admit(&mut self, id: ClientId, bytes: &[u8], now: Now) -> Admitted {
+        let mut args = std::mem::take(&mut self.args);
+        let admitted = self.admit_with(id, bytes, &mut args, now);
+        args.clear();
+        self.args = args;
+        admitted
+    }
+
+    fn admit_with(
+        &mut self,
+        id: ClientId,
+        bytes: &[u8],
+        args: &mut Vec<crate::resp::args::ArgRange>,
+        now: Now,
+    ) -> Admitted {
+        let Some(client) = self.open_client(id) else {
+            return Admitted { used: bytes.len(), pass_on: None };
+        };
+        let mut parser = std::mem::take(&mut client.parser);
+        // Swapped, not copied: a request of a million arguments may come byte by byte.
+        if !client.tail_args.is_empty() {
+            *args = std::mem::take(&mut client.tail_args);
+        }
+        let pool = client.pool;
+        let limits = self.pool(pool).limits;
+        let mut used = 0;
+        while let Some(rest) = bytes.get(used..)
+            && !rest.is_empty()
+        {
+            if !self.may_take_in(id) {
+                break;
+            }
+            match parser.parse(rest, args, &limits) {
+                Ok(Parsed::Request { bytes: length }) => {
+                    let (whole, _) = rest.split_at(length.min(rest.len()));
+                    let request = Request { bytes: whole, ranges: args };
+                    let outcome = self.dispatch(id, &request, now);
+                    let alone = used == 0 && length == bytes.len();
+                    used += length;
+                    if let Outcome::Forward { lane } = outcome {
+                        if alone && length >= PASS_ON_BYTES {
+                            return Admitted { used, pass_on: Some(lane) };
+                        }
+                        self.put_lane(lane, whole);
+                    }
+                }
+                Ok(Parsed::Nothing { bytes }) => used += bytes,
+                Ok(Parsed::Inline { bytes: length }) => {
+                    let line = rest.get(..length).unwrap_or_default();
+                    used += length;
+                    if let Err(error) = self.admit_inline(id, line, &limits, now) {
+                        self.end_by_protocol_error(id, error);
+                        return Admitted { used: bytes.len(), pass_on: None };
+                    }
+                }
+                Ok(Parsed::More) => {
+                    if let Some(client) = self.open_client(id) {
+                        client.parser = parser;
+                        if !args.is_empty() {
+                            client.tail_args = std::mem::take(args);
+                        }
+                    }
+                    return Admitted { used, pass_on: None };
+                }
+                Err(error) => {
+                    self.end_by_protocol_error(id, error);
+                    return Admitted { used: bytes.len(), pass_on: None };
+                }
+            }
+            args.clear();
+            parser = RequestParser::default();
+        }
+        let open = self.open_client(id).is_some();
+        Admitted { used: if open { used } else { bytes.len() }, pass_on: None }
+    }
+
+    /// An inline command is written as a multibulk request, and goes the way of all others.
+    fn admit_inline(
+        &mut self,
+        id: ClientId,
+        line: &[u8],
+        limits: &RequestLimits,
+        now: Now,
+    ) -> Result<(), ProtocolError> {
+        let mut multibulk = Vec::new();
+        inline_to_multibulk(line, &mut multibulk)?;
+        if multibulk.is_empty() {
+            return Ok(());
+        }
+        let mut ranges = Vec::new();
+        let parsed = RequestParser::default().parse(&multibulk, &mut ranges, limits)?;
+        if parsed == (Parsed::Request { bytes: multibulk.len() }) {
+            let request = Request { bytes: &multibulk, ranges: &ranges };
+            if let Outcome::Forward { lane } = self.dispatch(id, &request, now) {
+                self.put_lane(lane, &multibulk);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the next request of this client may be taken in; sets its stall if not.
+    fn may_take_in(&mut self, id: ClientId) -> bool {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return false };
+        if client.phase != Phase::Open || client.stall.is_some() {
+            return false;
+        }
+        let limits = &self.pools[client.pool.index()].config.limits;
+        if client.order.len() >= limits.client_inflight_max {
+            client.stall = Some(Stall::Inflight);
+        } else if client.output_bytes() >= limits.client_output_soft_bytes {
+            client.stall = Some(Stall::Output);
+        }
+        client.stall.is_none()
+    }
+
+    /// The frame is broken: the client hears why, behind its other replies, and is closed.
+    fn end_by_protocol_error(&mut self, id: ClientId, error: ProtocolError) {
+        let Some(client) = self.open_client(id) else { return };
+        let (pool, peer) = (client.pool, peer_text(client));
+        self.stats.pool(pool, PoolMetric::ProtocolErrors).add(1);
+        self.reports.push_back(Report::ClientProtocolError { pool, peer, why: error.to_string() });
+        self.answer(id, |out| error.reply(out));
+        self.finish_after_replies(id);
+    }
+}
+
+pub(super) fn peer_text(client: &Client) -> String {
+    match &client.peer {
+        crate::relay::api::Peer::Tcp { peer, .. } => peer.to_string(),
+        crate::relay::api::Peer::Unix { path } => format!("unix:{path}"),
+    }
+}

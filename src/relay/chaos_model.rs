@@ -1,0 +1,211 @@
+//! What the chaos test believes: what a client has to hear, and a store that keeps what it is told.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::base::ids::{ClientId, LaneId};
+use crate::base::limits;
+use crate::resp::args::Request;
+use crate::resp::reply::ReplyScanner;
+use crate::resp::request::RequestLimits;
+use crate::resp::{encode, value};
+
+pub(super) const KEYS: u64 = 12;
+pub(super) const SCRIPT: &[u8] = b"return ARGV[1]";
+pub(super) const DIGEST: &str = "098e0f0d1448c0a81dafe820f66d460eb09263da";
+
+/// What a client has to hear; errors are allowed where faults are.
+#[derive(Debug)]
+pub(super) enum Expect {
+    Exactly(Vec<u8>),
+    /// `+OK`, and these versions have been written.
+    Written(Vec<u64>),
+    /// This value, once run.
+    Ran(u64, Vec<u8>),
+    /// A value (or nil, as the protocol spells it) of each key.
+    Values(Vec<String>, bool),
+    /// A key of this database, or nil.
+    KeyOf(u32, bool),
+    /// A cursor and keys of this database.
+    Scan(u32),
+    Integer,
+    Hello,
+}
+
+pub(super) struct Player {
+    pub(super) id: ClientId,
+    pub(super) to_say: Vec<u8>,
+    pub(super) expects: VecDeque<Expect>,
+    pub(super) scanner: ReplyScanner,
+    pub(super) reply: Vec<u8>,
+    /// Taken out of the relay and not yet received.
+    pub(super) sending: VecDeque<u8>,
+    pub(super) resp3: bool,
+    pub(super) database: u32,
+    pub(super) deaf: bool,
+    pub(super) paused: bool,
+    pub(super) closing: bool,
+    pub(super) finishing: bool,
+}
+
+pub(super) struct Wire {
+    pub(super) id: LaneId,
+    pub(super) shard: usize,
+    pub(super) input: Vec<u8>,
+    pub(super) sending: VecDeque<u8>,
+    pub(super) output: VecDeque<u8>,
+    pub(super) resp3: bool,
+    pub(super) database: u32,
+}
+
+#[derive(Default)]
+pub(super) struct Store {
+    pub(super) keys: BTreeMap<(u32, String), Vec<u8>>,
+    pub(super) script: bool,
+    pub(super) down: bool,
+    pub(super) silent: bool,
+}
+
+pub(super) const LIMITS: RequestLimits = RequestLimits {
+    args_max: limits::REQUEST_ARGS_MAX,
+    bulk_bytes_max: limits::BULK_BYTES_MAX,
+    request_bytes_max: limits::REQUEST_BYTES_MAX,
+};
+
+pub(super) fn version_of(value: &[u8]) -> Option<u64> {
+    let text = value.split(|byte| *byte == b'|').nth(1)?;
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+pub(super) fn nil(resp3: bool) -> &'static [u8] {
+    if resp3 { b"_\r\n" } else { b"$-1\r\n" }
+}
+
+impl Store {
+    pub(super) fn answer(
+        &mut self,
+        request: &Request<'_>,
+        wire: &mut Wire,
+        executed: &mut BTreeSet<u64>,
+    ) {
+        let mut out = Vec::new();
+        let text = |at: usize| String::from_utf8_lossy(request.arg(at)).into_owned();
+        let mut execute = |value: &[u8]| {
+            let version = version_of(value).expect("a value of ours");
+            assert!(executed.insert(version), "version {version} was written twice");
+        };
+        let database = wire.database;
+        match text(0).as_str() {
+            "PING" => encode::simple(&mut out, "PONG"),
+            "SELECT" => {
+                wire.database = text(1).parse().unwrap();
+                encode::simple(&mut out, "OK");
+            }
+            "HELLO" => {
+                wire.resp3 = text(1) == "3";
+                out.extend_from_slice(b"%1\r\n+proto\r\n:3\r\n");
+            }
+            "SET" | "MSET" => {
+                for at in (1..request.len()).step_by(2) {
+                    execute(request.arg(at + 1));
+                    self.keys.insert((database, text(at)), request.arg(at + 1).to_vec());
+                }
+                encode::simple(&mut out, "OK");
+            }
+            "GET" | "MGET" => {
+                if request.name() == b"MGET" {
+                    encode::array_header(&mut out, request.len() - 1);
+                }
+                for at in 1..request.len() {
+                    match self.keys.get(&(database, text(at))) {
+                        Some(value) => encode::bulk(&mut out, value),
+                        None => out.extend_from_slice(nil(wire.resp3)),
+                    }
+                }
+            }
+            "DEL" => {
+                let gone = |at: &usize| self.keys.remove(&(database, text(*at))).is_some();
+                let count = (1..request.len()).filter(gone).count();
+                encode::integer(&mut out, count as i64);
+            }
+            "DBSIZE" | "WAIT" => encode::integer(&mut out, 1),
+            "RANDOMKEY" => match self.keys.keys().find(|(of, _)| *of == database) {
+                Some((_, key)) => encode::bulk(&mut out, key.as_bytes()),
+                None => out.extend_from_slice(nil(wire.resp3)),
+            },
+            "SCAN" => {
+                encode::array_header(&mut out, 2);
+                encode::bulk(&mut out, if text(1) == "0" { b"17" } else { b"0" });
+                let keys = self.keys.keys().filter(|(of, _)| *of == database);
+                let keys: Vec<_> = keys.collect();
+                encode::array_header(&mut out, keys.len());
+                for (_, key) in keys {
+                    encode::bulk(&mut out, key.as_bytes());
+                }
+            }
+            "SCRIPT" => {
+                self.script = true;
+                encode::bulk(&mut out, DIGEST.as_bytes());
+            }
+            "EVALSHA" if !self.script => out.extend_from_slice(b"-NOSCRIPT No script.\r\n"),
+            "EVALSHA" | "EVAL" => {
+                self.script = true;
+                execute(request.arg(4));
+                encode::bulk(&mut out, request.arg(4));
+            }
+            other => panic!("a store was sent {other}"),
+        }
+        wire.output.extend(out);
+    }
+}
+
+impl Player {
+    pub(super) fn check(
+        &self,
+        expect: &Expect,
+        reply: &[u8],
+        chaos: (bool, &BTreeSet<u64>),
+    ) -> bool {
+        let (faults, executed) = chaos;
+        let of_key = |value: &[u8], key: &str| value.starts_with(format!("{key}|").as_bytes());
+        let is_nil = |reply: &[u8], resp3| reply == nil(resp3);
+        let key_of = |reply: &[u8], database: u32| {
+            let key = value::bulk(reply).flatten();
+            key.is_some_and(|key| key.starts_with(format!("d{database}k").as_bytes()))
+        };
+        if let Expect::Exactly(bytes) = expect {
+            return bytes == reply;
+        }
+        if value::is_error(reply) {
+            return faults && (reply.starts_with(b"-ERR ") || reply.starts_with(b"-NOSC"));
+        }
+        match expect {
+            Expect::Exactly(_) => false,
+            Expect::Written(versions) => {
+                reply == b"+OK\r\n" && versions.iter().all(|version| executed.contains(version))
+            }
+            Expect::Ran(version, value) => {
+                executed.contains(version) && value::bulk(reply).flatten() == Some(value)
+            }
+            Expect::Values(keys, resp3) => {
+                let one = |reply: &[u8], key: &String| {
+                    is_nil(reply, *resp3)
+                        || value::bulk(reply).flatten().is_some_and(|value| of_key(value, key))
+                };
+                if let [key] = keys.as_slice() {
+                    return one(reply, key);
+                }
+                value::elements(reply).is_some_and(|elements| {
+                    elements.left() == keys.len() && elements.zip(keys).all(|(e, k)| one(e, k))
+                })
+            }
+            Expect::KeyOf(database, resp3) => is_nil(reply, *resp3) || key_of(reply, *database),
+            Expect::Scan(database) => value::elements(reply).is_some_and(|mut elements| {
+                let cursor = elements.next().and_then(value::bulk).flatten();
+                let mut keys = elements.next().and_then(value::elements).into_iter().flatten();
+                cursor.is_some() && keys.all(|key| key_of(key, *database))
+            }),
+            Expect::Integer => value::integer(reply).is_some(),
+            Expect::Hello => reply.starts_with(b"%7\r\n"),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What the relay knows of one client.
+
+use crate::base::buffer::Outbox;
+use crate::base::ids::PoolId;
+use crate::relay::api::Peer;
+use crate::relay::order::Order;
+use crate::resp::Protocol;
+use crate::resp::args::ArgRange;
+use crate::resp::request::RequestParser;
+
+/// A downstream connection. An idle one owns no buffer: `tail`, `tail_args`, `order` and `outbox`
+/// give their memory back when they run empty.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) pool: PoolId,
+    pub(super) phase: Phase,
+    pub(super) protocol: Protocol,
+    pub(super) database: u32,
+    /// Index of the lanes for this protocol and database, in `Relay::lane_sets`.
+    pub(super) lane_set: u32,
+    pub(super) authenticated: bool,
+
+    /// Bytes received that are not yet taken in: an unfinished request, or, while `stall` is set,
+    /// any number of requests. `tail[0]` is the first byte of a request.
+    pub(super) tail: Vec<u8>,
+    /// How far the parser is with the request at `tail[0]`.
+    pub(super) parser: RequestParser,
+    /// The arguments of that request found so far.
+    pub(super) tail_args: Vec<ArgRange>,
+
+    pub(super) order: Order,
+    pub(super) outbox: Outbox,
+    /// Bytes that the reactor took out of the outbox and has not yet given to the kernel.
+    pub(super) sending_bytes: usize,
+    /// Bytes of replies that came early and wait in their slots.
+    pub(super) held_bytes: usize,
+    /// Stands in the dirty list.
+    pub(super) dirty: bool,
+    /// Requests are not taken in.
+    pub(super) stall: Option<Stall>,
+    /// Stands in the list of those whose stall may be over.
+    pub(super) resuming: bool,
+    /// The reactor was asked not to read.
+    pub(super) paused: bool,
+    /// It has said goodbye: nothing waits on its behalf longer than it must.
+    pub(super) leaving: bool,
+    /// Shards that this client may have written to: bit `shard % 64`.
+    pub(super) wrote: u64,
+
+    /// CLIENT ID: unique over all cores.
+    pub(super) number: u64,
+    pub(super) opened_us: u64,
+    pub(super) heard_us: u64,
+    pub(super) peer: Peer,
+    pub(super) last_command: &'static str,
+    pub(super) names: Option<Box<Names>>,
+}
+
+/// Names that a client gave itself.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub(super) name: Vec<u8>,
+    pub(super) lib_name: Vec<u8>,
+    pub(super) lib_version: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// No more requests; closed as soon as the replies to those before have left.
+    Closing,
+    /// The reactor was asked to close it; nothing is read or written any more.
+    Closed,
+}
+
+/// Why no more requests of a client are taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stall {
+    /// Too many of its requests are unanswered.
+    Inflight,
+    /// Too many bytes wait for it.
+    Output,
+    /// The lane with this index is full.
+    Lane(u32),
+}
+
+impl Client {
+    pub(super) fn new(pool: PoolId, number: u64, peer: Peer, now_us: u64) -> Client {
+        Client {
+            pool,
+            phase: Phase::Open,
+            protocol: Protocol::Resp2,
+            database: 0,
+            lane_set: 0,
+            authenticated: true,
+            tail: Vec::new(),
+            parser: RequestParser::default(),
+            tail_args: Vec::new(),
+            order: Order::default(),
+            outbox: Outbox::default(),
+            sending_bytes: 0,
+            held_bytes: 0,
+            dirty: false,
+            stall: None,
+            resuming: false,
+            paused: false,
+            leaving: false,
+            wrote: 0,
+            number,
+            opened_us: now_us,
+            heard_us: now_us,
+            peer,
+            last_command: "",
+            names: None,
+        }
+    }
+
+    /// Bytes that wait to be given to the kernel, or in a slot for those before them.
+    pub(super) fn output_bytes(&self) -> usize {
+        self.outbox.bytes() + self.sending_bytes + self.held_bytes
+    }
+
+    /// Bytes of memory that this client's buffers hold.
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.output_bytes() + self.tail.len()
+    }
+
+    pub(super) fn names_mut(&mut self) -> &mut Names {
+        self.names.get_or_insert_default()
+    }
+
+    pub(super) fn name(&self) -> &[u8] {
+        self.names.as_ref().map_or(&[], |names| &names.name)
+    }
+}

@@ -1,0 +1,263 @@
+//! Dispatch: what is asked, whether it may be, and where it goes.
+
+use crate::base::ids::{ClientId, ShardId};
+use crate::base::time::Now;
+use crate::command::flags::Flags;
+use crate::command::keys::{KeysError, find_keys, has_block_option};
+use crate::command::model::{Command, Family, Keys, Refusal, Run, Special};
+use crate::command::{Lookup, errors, lookup};
+use crate::config::model::{DangerousCommands, UnknownCommands};
+use crate::relay::Relay;
+use crate::relay::lane::{Target, Token};
+use crate::relay::order::Slot;
+use crate::resp::args::Request;
+use crate::resp::encode;
+use crate::stats::cells::PoolMetric;
+
+/// What is left to do with the request's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nothing: answered, or sent in another form.
+    Done,
+    /// It has its place on this lane: put its bytes there as they are.
+    Forward { lane: u32 },
+}
+
+/// Why a request has no shard.
+enum Unroutable {
+    Keys(KeysError),
+    Crossslot,
+}
+
+impl Relay {
+    /// Takes in one request of an open client.
+    pub(super) fn dispatch(&mut self, id: ClientId, request: &Request<'_>, now: Now) -> Outcome {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else {
+            return Outcome::Done;
+        };
+        let pool = client.pool;
+        let authenticated = client.authenticated;
+        self.stats.pool(pool, PoolMetric::Requests).add(1);
+        self.stats.pool(pool, PoolMetric::RequestBytes).add(request.bytes.len() as u64);
+        let command = match lookup(request) {
+            Lookup::Found(command) => command,
+            Lookup::UnknownSubcommand(parent) if authenticated => {
+                self.stats.pool(pool, PoolMetric::UnknownCommands).add(1);
+                self.answer(id, |out| errors::unknown_subcommand(parent, request, out));
+                return Outcome::Done;
+            }
+            _ if authenticated => return self.dispatch_unknown(id, request, now),
+            _ => return self.refuse(id, NOAUTH),
+        };
+        client.last_command = command.name;
+        if !authenticated && !command.flags.contains(Flags::NO_AUTH) {
+            return self.refuse(id, NOAUTH);
+        }
+        if !command.arity_ok(request.len()) {
+            self.answer(id, |out| errors::wrong_arity(command, out));
+            return Outcome::Done;
+        }
+        if command.dangerous
+            && self.pool(pool).config.dangerous_commands == DangerousCommands::Refuse
+        {
+            self.answer(id, |out| errors::not_allowed(command, out));
+            return Outcome::Done;
+        }
+        match command.run {
+            Run::Forward => self.forward(id, command, request, now),
+            Run::ForwardUnlessBlock if has_block_option(request) => {
+                self.answer(id, |out| errors::refused(command, Refusal::Blocking, out));
+                Outcome::Done
+            }
+            Run::ForwardUnlessBlock => self.forward(id, command, request, now),
+            Run::Split(split) => self.split(id, command, split, request, now),
+            Run::Fan(merge) => self.fan(id, command, merge, request, now),
+            Run::AnyShard => self.forward_to_any(id, command, now),
+            Run::OnlyShard if self.pool(pool).router.shards() > 1 => {
+                self.stats.pool(pool, PoolMetric::CrossslotErrors).add(1);
+                self.answer(id, |out| errors::several_shards(command, out));
+                Outcome::Done
+            }
+            Run::OnlyShard => self.forward_to(id, command, ShardId(0), now),
+            Run::ByArgument(at) => {
+                let shard = self.shard_of(id, request.arg(usize::from(at)));
+                self.forward_to(id, command, shard, now)
+            }
+            Run::Local(local) => {
+                self.stats.pool(pool, PoolMetric::LocalRequests).add(1);
+                self.run_local(id, command, local, request, now);
+                Outcome::Done
+            }
+            Run::Special(special) => self.run_special(id, command, special, request, now),
+            Run::Refuse(refusal) => {
+                self.answer(id, |out| errors::refused(command, refusal, out));
+                Outcome::Done
+            }
+        }
+    }
+
+    fn run_special(
+        &mut self,
+        id: ClientId,
+        command: &'static Command,
+        special: Special,
+        request: &Request<'_>,
+        now: Now,
+    ) -> Outcome {
+        match special {
+            Special::Scan => self.scan(id, command, request, now),
+            Special::RandomKey => self.random_key(id, command, request, now),
+            Special::Eval => self.eval(id, command, request, now),
+            Special::EvalSha => self.eval_sha(id, command, request, now),
+            Special::Fcall => self.fcall(id, command, request, now),
+            Special::ScriptLoad => self.script_load(id, command, request, now),
+            Special::ScriptFlush => self.script_flush(id, command, request, now),
+            Special::Wait => self.wait(id, command, request, now),
+        }
+    }
+
+    /// To the one shard of its keys.
+    pub(super) fn forward(
+        &mut self,
+        id: ClientId,
+        command: &'static Command,
+        request: &Request<'_>,
+        now: Now,
+    ) -> Outcome {
+        match self.one_shard(id, command, request) {
+            Ok(shard) => self.forward_to(id, command, shard, now),
+            Err(Unroutable::Keys(error)) => self.answer_keys_error(id, command, error),
+            Err(Unroutable::Crossslot) => self.answer_crossslot(id),
+        }
+    }
+
+    /// To this shard, as it is.
+    pub(super) fn forward_to(
+        &mut self,
+        id: ClientId,
+        command: &Command,
+        shard: ShardId,
+        now: Now,
+    ) -> Outcome {
+        if command.flags.contains(Flags::WRITE)
+            && let Some(client) = self.client(id)
+        {
+            client.wrote |= 1 << (shard.0 % 64);
+        }
+        self.send_to(id, command.family, shard, now)
+    }
+
+    fn send_to(&mut self, id: ClientId, family: Family, shard: ShardId, now: Now) -> Outcome {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else {
+            return Outcome::Done;
+        };
+        let lane_set = client.lane_set;
+        let seq = client.order.push(Slot::Waiting);
+        let lane = self.lane_of(lane_set, shard, id);
+        let target = Target::Client { client: id, seq };
+        if self.enqueue(lane, Token { target, since_us: now.mono_us, family }) {
+            self.stall_feeder(lane, id);
+            return Outcome::Forward { lane };
+        }
+        let mut error = self.spare();
+        self.lane_error(lane, &mut error);
+        self.count_forward_error(id);
+        self.fail(target, &error, now);
+        super::give_spare(&mut self.spares, error);
+        Outcome::Done
+    }
+
+    pub(super) fn count_forward_error(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get(id.index, id.generation) {
+            self.stats.pool(client.pool, PoolMetric::ForwardError).add(1);
+        }
+    }
+
+    /// The shard that all keys of the request are on. Nearly every request has its one key first.
+    fn one_shard(
+        &mut self,
+        id: ClientId,
+        command: &Command,
+        request: &Request<'_>,
+    ) -> Result<ShardId, Unroutable> {
+        if let Keys::Range { first: 1, last: 1, .. } = command.keys {
+            return Ok(self.shard_of(id, request.arg(1)));
+        }
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.clear();
+        let found = find_keys(command, request, &mut keys).map_err(Unroutable::Keys);
+        let shard = found.and_then(|()| self.common_shard(id, request, &keys));
+        self.keys = keys;
+        shard
+    }
+
+    /// A request without keys (EVAL with numkeys 0) goes to the first shard.
+    fn common_shard(
+        &mut self,
+        id: ClientId,
+        request: &Request<'_>,
+        keys: &[u32],
+    ) -> Result<ShardId, Unroutable> {
+        let mut common = None;
+        for key in keys {
+            let shard = self.shard_of(id, request.arg(*key as usize));
+            if *common.get_or_insert(shard) != shard {
+                return Err(Unroutable::Crossslot);
+            }
+        }
+        Ok(common.unwrap_or(ShardId(0)))
+    }
+
+    /// The shard of a key in the client's pool.
+    pub(super) fn shard_of(&mut self, id: ClientId, key: &[u8]) -> ShardId {
+        let random = self.random.next();
+        match self.clients.get(id.index, id.generation) {
+            Some(client) => self.pools[client.pool.index()].router.shard_of(key, random),
+            None => ShardId(0),
+        }
+    }
+
+    pub(super) fn answer_keys_error(
+        &mut self,
+        id: ClientId,
+        command: &Command,
+        error: KeysError,
+    ) -> Outcome {
+        self.answer(id, |out| errors::keys_error(command, error, out));
+        Outcome::Done
+    }
+
+    pub(super) fn answer_crossslot(&mut self, id: ClientId) -> Outcome {
+        if let Some(client) = self.clients.get(id.index, id.generation) {
+            self.stats.pool(client.pool, PoolMetric::CrossslotErrors).add(1);
+        }
+        self.answer(id, errors::cross_slot);
+        Outcome::Done
+    }
+
+    /// Answers with an error of this text.
+    pub(super) fn refuse(&mut self, id: ClientId, text: &str) -> Outcome {
+        self.answer(id, |out| encode::error(out, text));
+        Outcome::Done
+    }
+
+    /// Not in the table: by its first argument, if the pool allows it.
+    fn dispatch_unknown(&mut self, id: ClientId, request: &Request<'_>, now: Now) -> Outcome {
+        let Some(client) = self.client(id) else { return Outcome::Done };
+        let pool = client.pool;
+        client.last_command = "unknown";
+        self.stats.pool(pool, PoolMetric::UnknownCommands).add(1);
+        let forward = self.pool(pool).config.unknown_commands == UnknownCommands::Forward;
+        let Some(key) = request.get(1).filter(|_| forward) else {
+            self.answer(id, |out| errors::unknown_command(request, out));
+            return Outcome::Done;
+        };
+        let shard = self.shard_of(id, key);
+        if let Some(client) = self.client(id) {
+            client.wrote |= 1 << (shard.0 % 64); // it may be a write
+        }
+        self.send_to(id, Family::Unknown, shard, now)
+    }
+}
+
+const NOAUTH: &str = "NOAUTH Authentication required.";

@@ -1,0 +1,157 @@
+//! Requests to every shard, and what is made of the replies (redis' response policies).
+
+use crate::base::ids::{ClientId, ShardId};
+use crate::base::time::Now;
+use crate::command::flags::Flags;
+use crate::command::model::{Command, Family, Merge};
+use crate::relay::Relay;
+use crate::relay::dispatch::Outcome;
+use crate::relay::gather::Kind;
+use crate::relay::lane::LaneState;
+use crate::resp::args::Request;
+use crate::resp::{Protocol, encode, value};
+use crate::stats::cells::PoolMetric;
+
+impl Relay {
+    pub(super) fn fan(
+        &mut self,
+        id: ClientId,
+        command: &'static Command,
+        merge: Merge,
+        request: &Request<'_>,
+        now: Now,
+    ) -> Outcome {
+        let shards = self.all_shards(id);
+        if command.flags.contains(Flags::WRITE)
+            && let Some(client) = self.client(id)
+        {
+            client.wrote = u64::MAX;
+        }
+        self.fan_to(id, command.family, (&shards, request.bytes), Kind::Merge(merge), now);
+        Outcome::Done
+    }
+
+    /// The same bytes to each of `shards`; part `i` is the reply of `shards[i]`.
+    pub(super) fn fan_to(
+        &mut self,
+        id: ClientId,
+        family: Family,
+        (shards, bytes): (&[ShardId], &[u8]),
+        kind: Kind,
+        now: Now,
+    ) {
+        if let Some(gather) = self.open_gather(id, family, kind, shards.len(), now) {
+            self.fan_parts(gather, id, family, (shards, bytes), now);
+        }
+    }
+
+    /// Sends the parts of an open gather.
+    pub(super) fn fan_parts(
+        &mut self,
+        gather: (u32, u32),
+        id: ClientId,
+        family: Family,
+        (shards, bytes): (&[ShardId], &[u8]),
+        now: Now,
+    ) {
+        let Some(open) = self.gathers.get(gather.0, gather.1) else { return };
+        let (pool, lane_set) = (open.pool, open.lane_set);
+        self.stats.pool(pool, PoolMetric::Fragments).add(shards.len() as u64);
+        let mut failed = Vec::new();
+        for (part, shard) in shards.iter().enumerate() {
+            let lane = self.lane_of(lane_set, *shard, id);
+            if self.send_part(gather, part, lane, family, now) {
+                self.put_lane(lane, bytes);
+                self.stall_feeder(lane, id);
+            } else {
+                failed.push((part, lane));
+            }
+        }
+        self.fail_parts(gather, &failed, now);
+    }
+
+    /// To one shard, whichever: the first that is not down.
+    pub(super) fn forward_to_any(&mut self, id: ClientId, command: &Command, now: Now) -> Outcome {
+        let Some(lane_set) = self.client(id).map(|client| client.lane_set) else {
+            return Outcome::Done;
+        };
+        let up = self.all_shards(id).into_iter().find(|shard| {
+            let lane = self.lane_of(lane_set, *shard, id);
+            !matches!(self.lanes[lane as usize].state, LaneState::Down { .. })
+        });
+        self.forward_to(id, command, up.unwrap_or(ShardId(0)), now)
+    }
+}
+
+/// Merges the replies of several shards into one.
+pub(super) fn merge(by: Merge, parts: &[Vec<u8>], protocol: Protocol, out: &mut Vec<u8>) {
+    let errors = || parts.iter().filter(|part| value::is_error(part));
+    if by == Merge::OneSucceeded {
+        let chosen = parts
+            .iter()
+            .find(|part| !value::is_error(part))
+            .or_else(|| errors().find(|part| value::error_word(part) != b"NOTBUSY"))
+            .or_else(|| parts.first());
+        out.extend_from_slice(chosen.map_or(b"".as_slice(), |part| part));
+        return;
+    }
+    if let Some(error) = errors().next() {
+        out.extend_from_slice(error);
+        return;
+    }
+    match by {
+        Merge::AllSucceeded | Merge::OneSucceeded => {
+            out.extend_from_slice(parts.first().map_or(b"".as_slice(), |part| part));
+        }
+        Merge::Sum => merge_integers(parts, out, |a, b| a.saturating_add(b)),
+        Merge::Min => merge_integers(parts, out, i64::min),
+        Merge::LogicalAnd => merge_logical_and(parts, out),
+        Merge::Concat => merge_concat(parts, protocol, out),
+    }
+}
+
+fn merge_integers(parts: &[Vec<u8>], out: &mut Vec<u8>, by: fn(i64, i64) -> i64) {
+    let numbers = parts.iter().map(|part| value::integer(part));
+    match numbers.reduce(|a, b| Some(by(a?, b?))).flatten() {
+        Some(number) => encode::integer(out, number),
+        None => encode::error(out, "ERR a shard answered with something else than a number"),
+    }
+}
+
+/// Element by element: 1 where every shard says 1.
+fn merge_logical_and(parts: &[Vec<u8>], out: &mut Vec<u8>) {
+    let mut all: Option<Vec<i64>> = None;
+    for part in parts {
+        let numbers = value::elements(part)
+            .map(|elements| elements.map(|e| value::integer(e).unwrap_or(0)).collect::<Vec<_>>())
+            .unwrap_or_default();
+        all = Some(match all {
+            None => numbers,
+            Some(so_far) => so_far.iter().zip(&numbers).map(|(a, b)| a & b).collect(),
+        });
+    }
+    let all = all.unwrap_or_default();
+    encode::array_header(out, all.len());
+    for number in all {
+        encode::integer(out, number);
+    }
+}
+
+/// Arrays, or RESP3's sets, one behind the other.
+fn merge_concat(parts: &[Vec<u8>], protocol: Protocol, out: &mut Vec<u8>) {
+    let mut count = 0;
+    let mut body = Vec::with_capacity(parts.iter().map(Vec::len).sum());
+    for part in parts {
+        for element in value::elements(part).into_iter().flatten() {
+            body.extend_from_slice(element);
+            count += 1;
+        }
+    }
+    let set = parts.first().is_some_and(|part| part.first() == Some(&b'~'));
+    if set {
+        encode::Encoder::new(protocol).set_header(out, count);
+    } else {
+        encode::array_header(out, count);
+    }
+    out.extend_from_slice(&body);
+}

@@ -1,0 +1,161 @@
+//! A lane: the connection of this core to one node, in one protocol version and one database,
+//! shared by many clients.
+
+use std::collections::VecDeque;
+
+use crate::base::buffer::Outbox;
+use crate::base::ids::{ClientId, PoolId, ShardId};
+use crate::base::limits;
+use crate::command::model::Family;
+use crate::resp::Protocol;
+use crate::resp::reply::ReplyScanner;
+
+/// The lane keeps its place in `Relay::lanes` for ever; its connections come and go, each under
+/// the next generation.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) pool: PoolId,
+    pub(super) shard: ShardId,
+    pub(super) protocol: Protocol,
+    pub(super) database: u32,
+
+    pub(super) generation: u32,
+    pub(super) state: LaneState,
+    /// Connections that failed or were lost in a row, without a reply in between.
+    pub(super) failures: u32,
+    /// Why the last connection ended; heard by those who ask while it is down.
+    pub(super) why: String,
+
+    /// The hand-shake's bytes; alone on the way until all of it is answered.
+    pub(super) greeting: Vec<u8>,
+    /// Requests, sent when the lane is ready.
+    pub(super) outbox: Outbox,
+    pub(super) sending_bytes: usize,
+    pub(super) dirty: bool,
+
+    /// What has been enqueued and not been answered, oldest first. Pairing is by position.
+    pub(super) inflight: VecDeque<Token>,
+    /// How many at the front have passed their deadline: their replies will be dropped.
+    pub(super) expired: usize,
+    /// How many at the front have had their bytes taken by the reactor: a reply to any other is a
+    /// stray one.
+    pub(super) sent: usize,
+    pub(super) scanner: ReplyScanner,
+    /// The bytes of an unfinished reply.
+    pub(super) tail: Vec<u8>,
+    pub(super) flow: Flow,
+    pub(super) heard_us: u64,
+    /// Clients that wait for this lane to drain.
+    pub(super) feeders: Vec<ClientId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LaneState {
+    /// Not connected, and nobody has asked for it.
+    Idle,
+    Connecting {
+        until_us: u64,
+    },
+    /// Connected; `left` replies of the hand-shake are still to come.
+    Greeting {
+        left: u8,
+        until_us: u64,
+    },
+    Ready,
+    /// Lost, or never there; connected again at this time.
+    Down {
+        until_us: u64,
+    },
+}
+
+/// Where the bytes of an unfinished reply go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// To `tail`.
+    Collect,
+    /// Straight to the client, whose next reply it is; part of it has gone already.
+    Stream,
+    /// Nowhere: nobody waits for it any more.
+    Drop,
+}
+
+/// One request in flight: who hears the reply, and since when it waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Token {
+    pub(super) target: Target,
+    /// When it was enqueued; its deadline counts from here.
+    pub(super) since_us: u64,
+    pub(super) family: Family,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// The slot `seq` of a client.
+    Client { client: ClientId, seq: u32 },
+    /// Part `part` of a gather.
+    Gather { index: u32, generation: u32, part: u32 },
+    /// Nobody: the reply is consumed and dropped (past its deadline, or our own SCRIPT LOAD).
+    Nobody,
+}
+
+const _: () = assert!(size_of::<Token>() <= 40, "tokens stand in rings by the ten thousand");
+
+impl Lane {
+    pub(super) fn new(pool: PoolId, shard: ShardId, protocol: Protocol, database: u32) -> Lane {
+        Lane {
+            pool,
+            shard,
+            protocol,
+            database,
+            generation: 1,
+            state: LaneState::Idle,
+            failures: 0,
+            why: String::new(),
+            greeting: Vec::new(),
+            outbox: Outbox::default(),
+            sending_bytes: 0,
+            dirty: false,
+            inflight: VecDeque::new(),
+            expired: 0,
+            sent: 0,
+            scanner: ReplyScanner::default(),
+            tail: Vec::new(),
+            flow: Flow::Collect,
+            heard_us: 0,
+            feeders: Vec::new(),
+        }
+    }
+
+    /// Bytes that wait to be given to the kernel.
+    pub(super) fn output_bytes(&self) -> usize {
+        self.outbox.bytes() + self.sending_bytes
+    }
+
+    /// The longest pause before the next attempt, ms: it doubles with every failure.
+    pub(super) fn backoff_ms(&self) -> u64 {
+        if self.failures <= 1 {
+            return limits::RECONNECT_FIRST_MS;
+        }
+        let doubled = limits::RECONNECT_FIRST_MS << (self.failures - 1).min(20);
+        doubled.min(limits::RECONNECT_MAX_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_up_to_its_bound() {
+        let mut lane = Lane::new(PoolId(0), ShardId(0), Protocol::Resp2, 0);
+        let mut pauses = Vec::new();
+        for failures in 1..=12 {
+            lane.failures = failures;
+            pauses.push(lane.backoff_ms());
+        }
+        assert_eq!(pauses[..4], [10, 20, 40, 80]);
+        assert_eq!(pauses[11], limits::RECONNECT_MAX_MS);
+        lane.failures = u32::MAX;
+        assert_eq!(lane.backoff_ms(), limits::RECONNECT_MAX_MS);
+    }
+}

@@ -1,0 +1,435 @@
+//! The life of lanes: connected when needed, greeted, fed, lost, connected again.
+
+use std::collections::VecDeque;
+
+use crate::base::ids::{LaneId, PoolId, ShardId};
+use crate::base::time::{Now, US_PER_MS};
+use crate::relay::Relay;
+use crate::relay::api::{Ask, Dirty, LaneEnd, Report};
+use crate::relay::client::Stall;
+use crate::relay::lane::{Flow, Lane, LaneState, Target, Token};
+use crate::relay::pair::Reply;
+use crate::resp::reply::ReplyScanner;
+use crate::resp::{Protocol, encode, value};
+use crate::stats::cells::ShardMetric;
+use crate::topology::{NodeEndpoint, Topology};
+
+/// How long a lane without a known primary waits before it looks again (a new topology wakes it
+/// earlier), ms.
+const NO_PRIMARY_PAUSE_MS: u64 = 1_000;
+
+impl Relay {
+    /// Enqueues a request of `bytes` to come on a lane: takes its place in the order of replies.
+    /// `false`: the lane is down; [`Relay::lane_error`] says why.
+    pub(super) fn enqueue(&mut self, index: u32, token: Token) -> bool {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
+        match lane.state {
+            LaneState::Ready | LaneState::Connecting { .. } | LaneState::Greeting { .. } => {}
+            LaneState::Idle => self.connect_lane(index, token.since_us),
+            LaneState::Down { .. } => return false,
+        }
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
+        if matches!(lane.state, LaneState::Down { .. }) {
+            return false;
+        }
+        lane.inflight.push_back(token);
+        self.stats.shard(lane.pool, lane.shard, ShardMetric::Requests).add(1);
+        if lane.inflight.len() == 1
+            && let Some(timeout_ms) = self.pools[lane.pool.index()].config.timeout_ms
+        {
+            self.sweep_us = self.sweep_us.min(token.since_us + timeout_ms * US_PER_MS);
+        }
+        true
+    }
+
+    /// The bytes of a request that was enqueued, copied.
+    pub(super) fn put_lane(&mut self, index: u32, bytes: &[u8]) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        lane.outbox.put(bytes, &mut self.chunks);
+        self.stats.shard(lane.pool, lane.shard, ShardMetric::RequestBytes).add(bytes.len() as u64);
+        self.mark_lane(index);
+    }
+
+    /// The bytes of a large request that was enqueued, passed on without a copy.
+    pub(super) fn put_lane_owned(&mut self, index: u32, bytes: Vec<u8>) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        self.stats.shard(lane.pool, lane.shard, ShardMetric::RequestBytes).add(bytes.len() as u64);
+        lane.outbox.put_owned(bytes, &mut self.chunks);
+        self.mark_lane(index);
+    }
+
+    fn mark_lane(&mut self, index: u32) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        if !lane.dirty && lane.state == LaneState::Ready {
+            lane.dirty = true;
+            self.dirty.push_back(Dirty::Lane(LaneId { index, generation: lane.generation }));
+        }
+    }
+
+    /// Stops this client's requests while the lane that it feeds is full.
+    pub(super) fn stall_feeder(&mut self, index: u32, id: crate::base::ids::ClientId) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let limits = &self.pools[lane.pool.index()].config.limits;
+        if lane.inflight.len() < limits.lane_inflight_max
+            && lane.output_bytes() < limits.lane_output_soft_bytes
+        {
+            return;
+        }
+        if let Some(client) = self.clients.get_mut(id.index, id.generation)
+            && client.stall.is_none()
+        {
+            client.stall = Some(Stall::Lane(index));
+            lane.feeders.push(id);
+        }
+    }
+
+    /// Lets the clients go on that waited for this lane to drain, if it has.
+    pub(super) fn release_feeders(&mut self, index: u32) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        if lane.feeders.is_empty() {
+            return;
+        }
+        let limits = &self.pools[lane.pool.index()].config.limits;
+        if lane.inflight.len() <= limits.lane_inflight_max / 2
+            && lane.output_bytes() <= limits.lane_output_soft_bytes / 2
+        {
+            self.resumable.append(&mut lane.feeders);
+        }
+    }
+
+    /// Why requests for this lane can not be served: an error reply.
+    pub(super) fn lane_error(&self, index: u32, out: &mut Vec<u8>) {
+        let Some(lane) = self.lanes.get(index as usize) else { return };
+        let why = if lane.why.is_empty() { "not connected" } else { lane.why.as_str() };
+        encode::error(out, self.shard_error(lane.pool, lane.shard, why));
+    }
+
+    /// The text of an error that names its shard: `ERR Connection refused: shard s1 at host:port`.
+    pub(super) fn shard_error(&self, pool: PoolId, shard: ShardId, why: &str) -> String {
+        let config = &self.pool(pool).config;
+        let name = config.shards.get(shard.index()).map_or("?", |shard| shard.name.as_str());
+        match self.topology.shard(pool, shard).and_then(|shard| shard.primary.as_ref()) {
+            Some(primary) => format!("ERR {why}: shard {name} at {primary}"),
+            None => format!("ERR {why}: shard {name}"),
+        }
+    }
+
+    /// Asks for a connection. `now_us` counts for its deadline.
+    pub(super) fn connect_lane(&mut self, index: u32, now_us: u64) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let primary = self.topology.shard(lane.pool, lane.shard).and_then(|s| s.primary.clone());
+        let Some(endpoint) = primary else {
+            lane.why = "no primary is known".to_owned();
+            let until_us = now_us + NO_PRIMARY_PAUSE_MS * US_PER_MS;
+            lane.state = LaneState::Down { until_us };
+            self.sweep_us = self.sweep_us.min(until_us);
+            return;
+        };
+        let config = &self.pools[lane.pool.index()].config;
+        // Requests wait for the connection: it must be there, or given up, by their deadline.
+        let wait_ms = config.timeout_ms.unwrap_or(u64::MAX).min(config.connect_timeout_ms);
+        let until_us = now_us.saturating_add(wait_ms.saturating_mul(US_PER_MS));
+        lane.generation = lane.generation.wrapping_add(1);
+        lane.state = LaneState::Connecting { until_us };
+        self.sweep_us = self.sweep_us.min(until_us);
+        self.stats.shard(lane.pool, lane.shard, ShardMetric::LaneConnects).add(1);
+        let id = LaneId { index, generation: lane.generation };
+        self.asks.push_back(Ask::Connect { lane: id, endpoint });
+    }
+
+    /// Connects what is to be there before the first request.
+    pub(super) fn preconnect(&mut self, now: Now) {
+        for pool in 0..self.pools.len() as u16 {
+            let config = self.pool(PoolId(pool)).config.clone();
+            if !config.preconnect {
+                continue;
+            }
+            let set = self.lane_set(PoolId(pool), Protocol::Resp2, config.database);
+            let first = self.lane_sets[set as usize].first;
+            let lanes = config.shards.len() * config.lanes_per_node.max(1);
+            for index in first..first + lanes as u32 {
+                self.connect_lane(index, now.mono_us);
+            }
+        }
+    }
+
+    /// The connection stands: greet. Nothing else is sent until every reply to that has come, so
+    /// that no answer to the hand-shake can ever be taken for a client's.
+    pub fn on_lane_open(&mut self, id: LaneId, now: Now) {
+        let Some(lane) = self.lanes.get_mut(id.index as usize) else { return };
+        let LaneState::Connecting { until_us } = lane.state else { return };
+        if lane.generation != id.generation {
+            return;
+        }
+        let config = &self.pools[lane.pool.index()].config;
+        let left = write_greeting(lane, config);
+        lane.heard_us = now.mono_us;
+        lane.state = LaneState::Greeting { left, until_us };
+        lane.dirty = true;
+        self.stats.shard(lane.pool, lane.shard, ShardMetric::ServerConnections).add(1);
+        self.dirty.push_back(Dirty::Lane(id));
+    }
+
+    /// One reply to the hand-shake.
+    pub(super) fn on_greeting_reply(&mut self, index: u32, reply: &[u8], now: Now) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let LaneState::Greeting { left, until_us } = lane.state else { return };
+        let last = left <= 1;
+        // The last one is PING: a server that is loading, or read-only, is there all the same and
+        // tells each client so itself.
+        let word = value::error_word(reply);
+        let there = !value::is_error(reply)
+            || (last && !matches!(word, b"NOAUTH" | b"NOPERM" | b"DENIED" | b"ERR"));
+        if !there {
+            let text = String::from_utf8_lossy(reply.trim_ascii()).replace(['\r', '\n'], " ");
+            let text = text.trim_start_matches(['-', '!']).to_owned();
+            let hint = match word {
+                b"NOAUTH" | b"WRONGPASS" | b"NOPERM" => " (see backend_auth)",
+                _ => "",
+            };
+            self.lose_lane(
+                index,
+                format!("hand-shake refused with '{text}'{hint}"),
+                Loss::Failed,
+                now,
+            );
+            return;
+        }
+        if !last {
+            lane.state = LaneState::Greeting { left: left - 1, until_us };
+            return;
+        }
+        lane.state = LaneState::Ready;
+        let (pool, shard) = (lane.pool, lane.shard);
+        if !std::mem::take(&mut lane.why).is_empty() {
+            self.reports.push_back(Report::LaneUp { pool, shard });
+        }
+        let timeout_ms = self.pools[pool.index()].config.timeout_ms;
+        if let (Some(token), Some(timeout_ms)) = (lane.inflight.front(), timeout_ms) {
+            self.sweep_us = self.sweep_us.min(token.since_us + timeout_ms * US_PER_MS);
+        }
+        if !lane.outbox.is_empty() {
+            self.mark_lane(index);
+        }
+    }
+
+    pub(super) fn take_lane_output(&mut self, id: LaneId, into: &mut VecDeque<Vec<u8>>) -> usize {
+        let Some(lane) = self.lanes.get_mut(id.index as usize) else { return 0 };
+        if lane.generation != id.generation {
+            return 0;
+        }
+        let bytes = match lane.state {
+            LaneState::Ready => {
+                lane.sent = lane.inflight.len();
+                lane.outbox.take(into)
+            }
+            LaneState::Greeting { .. } if !lane.greeting.is_empty() => {
+                let greeting = std::mem::take(&mut lane.greeting);
+                let bytes = greeting.len();
+                into.push_back(greeting);
+                bytes
+            }
+            _ => 0,
+        };
+        lane.sending_bytes += bytes;
+        bytes
+    }
+
+    /// The connection ended, or was never there. Not after `Ask::CloseLane`; a stale id is ignored.
+    pub fn on_lane_closed(&mut self, id: LaneId, end: LaneEnd, now: Now) {
+        let Some(lane) = self.lanes.get(id.index as usize) else { return };
+        if lane.generation != id.generation {
+            return;
+        }
+        let (why, loss) = match end {
+            LaneEnd::Eof => ("Connection closed by server".to_owned(), Loss::Eof),
+            LaneEnd::Error(number) => (error_text(number), Loss::Failed),
+        };
+        self.lose_lane_at_its_end(id.index, why, loss, now);
+    }
+
+    /// The pairing on this lane can not be trusted any more.
+    pub(super) fn desynchronised(&mut self, index: u32, why: &str, now: Now) {
+        if let Some(lane) = self.lanes.get(index as usize) {
+            self.stats.shard(lane.pool, lane.shard, ShardMetric::LaneDesynchronised).add(1);
+        }
+        self.lose_lane(index, format!("Connection out of step ({why})"), Loss::Failed, now);
+    }
+
+    /// Closes a lane that still has a connection.
+    pub(super) fn lose_lane(&mut self, index: u32, why: String, loss: Loss, now: Now) {
+        let Some(lane) = self.lanes.get(index as usize) else { return };
+        self.asks.push_back(Ask::CloseLane(LaneId { index, generation: lane.generation }));
+        self.lose_lane_at_its_end(index, why, loss, now);
+    }
+
+    /// What a lane's end means: everything in flight fails, with an error that names the shard.
+    fn lose_lane_at_its_end(&mut self, index: u32, why: String, loss: Loss, now: Now) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let (pool, shard) = (lane.pool, lane.shard);
+        let connected = matches!(lane.state, LaneState::Greeting { .. } | LaneState::Ready);
+        let cells = |metric| self.stats.shard(pool, shard, metric);
+        if connected {
+            cells(ShardMetric::ServerConnections).sub(1);
+        } else {
+            cells(ShardMetric::LaneConnectFailures).add(1);
+        }
+        cells(match loss {
+            Loss::Eof => ShardMetric::ServerEof,
+            Loss::Failed => ShardMetric::ServerErr,
+        })
+        .add(1);
+        if lane.why != why {
+            self.reports.push_back(Report::LaneDown { pool, shard, why: why.clone() });
+        }
+        let streaming =
+            (lane.flow == Flow::Stream).then(|| lane.inflight.front().copied()).flatten();
+        let orphans = std::mem::take(&mut lane.inflight);
+        lane.why = why;
+        lane.failures = lane.failures.saturating_add(1);
+        // A stale answer of this connection must not find it: the generation ends here.
+        lane.generation = lane.generation.wrapping_add(1);
+        lane.outbox.clear(&mut self.chunks);
+        lane.greeting = Vec::new();
+        lane.tail = Vec::new();
+        lane.scanner = ReplyScanner::default();
+        lane.flow = Flow::Collect;
+        lane.expired = 0;
+        lane.sent = 0;
+        lane.sending_bytes = 0;
+        lane.dirty = false;
+        self.schedule_reconnect(index, connected, now);
+        self.scripts.forget_loaded(pool, shard);
+        self.release_feeders(index);
+        if let Some(Token { target: Target::Client { client, .. }, .. }) = streaming {
+            self.drop_client(client); // it has half a reply: nothing true can follow that
+        }
+        let mut error = Vec::new();
+        self.lane_error(index, &mut error);
+        for token in orphans {
+            self.fail(token.target, &error, now);
+        }
+    }
+
+    /// A connection that stood is renewed at once, a second failure in a row waits.
+    fn schedule_reconnect(&mut self, index: u32, stood: bool, now: Now) {
+        let pause_us = self.random.next();
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        if stood && lane.failures <= 1 {
+            return self.connect_lane(index, now.mono_us);
+        }
+        let until_us = now.mono_us + pause_us % (lane.backoff_ms() * US_PER_MS);
+        lane.state = LaneState::Down { until_us };
+        self.sweep_us = self.sweep_us.min(until_us);
+    }
+
+    /// An error instead of a reply.
+    pub(super) fn fail(&mut self, target: Target, error: &[u8], now: Now) {
+        match target {
+            Target::Client { client, seq } => self.deliver(client, seq, Reply::Lent(error)),
+            Target::Gather { index, generation, part } => {
+                self.gather_reply((index, generation), part, Reply::Lent(error), now);
+            }
+            Target::Nobody => {}
+        }
+    }
+
+    /// A new picture of the shards. Every connection to a primary that is no longer one is closed.
+    pub fn on_topology(&mut self, topology: std::sync::Arc<Topology>, now: Now) {
+        if topology.epoch <= self.topology.epoch {
+            return;
+        }
+        let old = std::mem::replace(&mut self.topology, topology);
+        for index in 0..self.lanes.len() as u32 {
+            let lane = &self.lanes[index as usize];
+            let primary = |topology: &Topology| -> Option<NodeEndpoint> {
+                topology.shard(lane.pool, lane.shard)?.primary.clone()
+            };
+            if primary(&old) == primary(&self.topology) {
+                continue;
+            }
+            match lane.state {
+                LaneState::Idle => continue,
+                LaneState::Down { .. } => {}
+                _ => self.lose_lane(index, "The primary has moved".to_owned(), Loss::Failed, now),
+            }
+            self.lanes[index as usize].failures = 0;
+            if matches!(self.lanes[index as usize].state, LaneState::Down { .. }) {
+                self.connect_lane(index, now.mono_us);
+            }
+        }
+    }
+
+    /// Gauges of queues, once a second.
+    pub(super) fn write_lane_gauges(&mut self) {
+        for lane in &self.lanes {
+            for metric in [
+                ShardMetric::InQueue,
+                ShardMetric::InQueueBytes,
+                ShardMetric::OutQueue,
+                ShardMetric::OutQueueBytes,
+            ] {
+                self.stats.shard(lane.pool, lane.shard, metric).set(0);
+            }
+        }
+        for lane in &self.lanes {
+            let cells = |metric| self.stats.shard(lane.pool, lane.shard, metric);
+            cells(ShardMetric::InQueueBytes).add(lane.output_bytes() as u64);
+            cells(ShardMetric::OutQueue).add(lane.inflight.len() as u64);
+            cells(ShardMetric::OutQueueBytes).add(lane.tail.len() as u64);
+        }
+    }
+}
+
+/// How a lane was lost; each has its metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    Eof,
+    Failed,
+}
+
+/// HELLO or AUTH, SELECT, a name to be seen in CLIENT LIST, and PING, whose answer is the last:
+/// so there is always one to wait for, and an error that the server says of its own accord (too
+/// many clients, protected mode) can not be taken for a client's reply. Gives their number.
+fn write_greeting(lane: &mut Lane, config: &crate::config::model::PoolConfig) -> u8 {
+    let out = &mut lane.greeting;
+    out.clear();
+    let mut replies = 0;
+    let auth = config.backend_auth.as_ref();
+    let user = auth.and_then(|auth| auth.user.as_deref());
+    let password = auth.map(|auth| auth.password.as_bytes());
+    match (lane.protocol, password) {
+        (Protocol::Resp3, Some(password)) => {
+            let user = user.unwrap_or("default").as_bytes();
+            encode::request(out, &[b"HELLO", b"3", b"AUTH", user, password]);
+            replies += 1;
+        }
+        (Protocol::Resp3, None) => {
+            encode::request(out, &[b"HELLO", b"3"]);
+            replies += 1;
+        }
+        (Protocol::Resp2, Some(password)) => {
+            match user {
+                Some(user) => encode::request(out, &[b"AUTH", user.as_bytes(), password]),
+                None => encode::request(out, &[b"AUTH", password]),
+            }
+            replies += 1;
+        }
+        (Protocol::Resp2, None) => {}
+    }
+    if lane.database != 0 {
+        encode::request(out, &[b"SELECT", lane.database.to_string().as_bytes()]);
+        replies += 1;
+    }
+    encode::request(out, &[b"PING"]);
+    replies + 1
+}
+
+/// The words of `strerror` for what happens to connections (twemproxy's clients know them).
+fn error_text(number: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(number).to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}

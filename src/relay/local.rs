@@ -1,0 +1,101 @@
+//! What the proxy answers itself, well enough for every client library's hand-shake.
+
+use crate::base::ids::ClientId;
+use crate::base::time::{Now, US_PER_S};
+use crate::command::model::{Command, Local};
+use crate::command::{describe, errors};
+use crate::relay::Relay;
+use crate::resp::args::Request;
+use crate::resp::encode::{self, Encoder};
+
+impl Relay {
+    /// Answers `request`, whose arity is right.
+    pub(super) fn run_local(
+        &mut self,
+        id: ClientId,
+        command: &'static Command,
+        local: Local,
+        request: &Request<'_>,
+        now: Now,
+    ) {
+        let Some(protocol) = self.client(id).map(|client| client.protocol) else { return };
+        let encoder = Encoder::new(protocol);
+        match local {
+            Local::Ping => self.ping(id, request),
+            Local::Echo => self.answer(id, |out| encode::bulk(out, request.arg(1))),
+            Local::Ok => self.answer(id, |out| encode::simple(out, "OK")),
+            Local::Time => self.answer(id, |out| write_time(now, out)),
+            Local::Lolwut => self.answer(id, |out| encoder.verbatim(out, LOLWUT.as_bytes())),
+            Local::NotACluster => self.answer(id, errors::not_a_cluster),
+            Local::Help => self.answer(id, |out| describe::help(command, out)),
+
+            Local::Hello => self.hello(id, request),
+            Local::Auth => self.auth(id, request),
+            Local::Select => self.select(id, request),
+            Local::Reset => self.reset(id),
+            Local::Quit => {
+                self.answer(id, |out| encode::simple(out, "OK"));
+                self.finish_after_replies(id);
+            }
+
+            Local::Info => self.info(id, command, request, now),
+            Local::ConfigGet => self.config_get(id, request),
+
+            Local::ClientId => self.client_id(id),
+            Local::ClientInfo => self.client_info(id, now),
+            Local::ClientList => self.client_list(id, request, now),
+            Local::ClientGetname => self.client_getname(id),
+            Local::ClientSetname => self.client_setname(id, request),
+            Local::ClientSetinfo => self.client_setinfo(id, request),
+            Local::ClientKill => self.client_kill(id, request),
+            Local::ClientGetredir => self.answer(id, |out| encode::integer(out, -1)),
+            Local::ClientTrackinginfo => self.answer(id, |out| write_tracking_off(encoder, out)),
+
+            Local::Command => self.answer(id, |out| describe::command(protocol, out)),
+            Local::CommandCount => self.answer(id, describe::count),
+            Local::CommandInfo => {
+                self.answer(id, |out| describe::info(request, protocol, out));
+            }
+            Local::CommandDocs => {
+                self.answer(id, |out| describe::docs(request, protocol, out));
+            }
+            Local::CommandList => self.answer(id, |out| describe::list(request, out)),
+            Local::CommandGetkeys => {
+                self.answer(id, |out| describe::getkeys(request, out));
+            }
+            Local::CommandGetkeysandflags => {
+                self.answer(id, |out| describe::getkeysandflags(request, protocol, out));
+            }
+        }
+    }
+
+    fn ping(&mut self, id: ClientId, request: &Request<'_>) {
+        match request.len() {
+            1 => self.answer(id, |out| encode::simple(out, "PONG")),
+            2 => self.answer(id, |out| encode::bulk(out, request.arg(1))),
+            _ => {
+                self.refuse(id, "ERR wrong number of arguments for 'ping' command");
+            }
+        }
+    }
+}
+
+const LOLWUT: &str = concat!("one relay per core\ncorelay ", env!("CARGO_PKG_VERSION"), "\n");
+
+fn write_time(now: Now, out: &mut Vec<u8>) {
+    encode::array_header(out, 2);
+    encode::bulk(out, (now.wall_us / US_PER_S).to_string().as_bytes());
+    encode::bulk(out, (now.wall_us % US_PER_S).to_string().as_bytes());
+}
+
+/// CLIENT TRACKINGINFO of a client that has never switched tracking on.
+fn write_tracking_off(encoder: Encoder, out: &mut Vec<u8>) {
+    encoder.map_header(out, 3);
+    encode::bulk(out, b"flags");
+    encoder.set_header(out, 1);
+    encode::bulk(out, b"off");
+    encode::bulk(out, b"redirect");
+    encode::integer(out, -1);
+    encode::bulk(out, b"prefixes");
+    encode::array_header(out, 0);
+}

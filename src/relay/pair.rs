@@ -1,0 +1,338 @@
+//! Pairing: from a lane's bytes to replies, each to whom it belongs, by position alone.
+
+use crate::base::ids::{ClientId, LaneId};
+use crate::base::limits::REPLY_STREAM_BYTES;
+use crate::base::time::Now;
+use crate::relay::api::{Ask, Dirty, Report};
+use crate::relay::client::{Phase, Stall};
+use crate::relay::lane::{Flow, LaneState, Target};
+use crate::relay::order::Slot;
+use crate::relay::{Relay, admit, give_spare};
+use crate::resp::reply::Scanned;
+use crate::stats::cells::{PoolMetric, ShardMetric};
+
+/// A whole reply: lent where it lies in the receive buffer, or owned if it had to be collected.
+pub(super) enum Reply<'a> {
+    Lent(&'a [u8]),
+    Owned(Vec<u8>),
+}
+
+impl Reply<'_> {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Reply::Lent(bytes) => bytes,
+            Reply::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Relay {
+    /// Bytes of a backend, in order.
+    pub fn on_lane_bytes(&mut self, id: LaneId, bytes: &[u8], now: Now) {
+        let Some(lane) = self.lanes.get_mut(id.index as usize) else { return };
+        if lane.generation != id.generation {
+            return;
+        }
+        lane.heard_us = now.mono_us;
+        let cell = self.stats.shard(lane.pool, lane.shard, ShardMetric::ResponseBytes);
+        cell.add(bytes.len() as u64);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let Some(lane) = self.lanes.get_mut(id.index as usize) else { return };
+            if lane.generation != id.generation {
+                return; // closed by what the last reply told
+            }
+            match lane.scanner.scan(rest) {
+                Ok(Scanned::Reply { bytes, kind }) => {
+                    let (reply, next) = rest.split_at(bytes.min(rest.len()));
+                    rest = next;
+                    self.on_reply(id.index, kind, reply, now);
+                }
+                Ok(Scanned::More) => {
+                    self.on_part_of_reply(id.index, rest, now);
+                    break;
+                }
+                Err(error) => {
+                    self.desynchronised(id.index, &format!("broken reply: {error}"), now);
+                    return;
+                }
+            }
+        }
+        self.release_feeders(id.index);
+    }
+
+    /// The last piece (often the only one) of a reply.
+    fn on_reply(&mut self, index: u32, kind: u8, piece: &[u8], now: Now) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let flow = std::mem::replace(&mut lane.flow, Flow::Collect);
+        let reply = if lane.tail.is_empty() {
+            Reply::Lent(piece)
+        } else {
+            let mut tail = std::mem::take(&mut lane.tail);
+            tail.extend_from_slice(piece);
+            Reply::Owned(tail)
+        };
+        if let LaneState::Greeting { .. } = lane.state {
+            self.on_greeting_reply(index, reply.bytes(), now);
+            return;
+        }
+        if kind == b'>' {
+            return; // a push answers nothing; a shared lane has asked for none
+        }
+        let sent = lane.sent;
+        let Some(token) = lane.inflight.pop_front_if(|_| sent > 0) else {
+            self.desynchronised(index, "a reply that nobody asked for", now);
+            return;
+        };
+        lane.sent = sent.saturating_sub(1);
+        lane.failures = 0;
+        let (pool, shard) = (lane.pool, lane.shard);
+        self.stats.shard(pool, shard, ShardMetric::Responses).add(1);
+        if lane.expired > 0 {
+            lane.expired -= 1;
+            self.stats.shard(pool, shard, ShardMetric::LateReplies).add(1);
+            return;
+        }
+        if kind == b'-' || kind == b'!' {
+            self.stats.shard(pool, shard, ShardMetric::ErrorReplies).add(1);
+        }
+        match token.target {
+            Target::Client { client, seq } => {
+                let waited_us = now.mono_us.saturating_sub(token.since_us);
+                self.latency.record(pool, token.family, waited_us.min(u64::from(u32::MAX)) as u32);
+                match flow {
+                    Flow::Collect => self.deliver(client, seq, reply),
+                    Flow::Stream => {
+                        self.stream(client, piece);
+                        self.end_first_slot(client);
+                    }
+                    Flow::Drop => {}
+                }
+            }
+            Target::Gather { index, generation, part } => {
+                self.gather_reply((index, generation), part, reply, now);
+            }
+            Target::Nobody => {}
+        }
+    }
+
+    /// A piece of a reply that goes on.
+    fn on_part_of_reply(&mut self, index: u32, piece: &[u8], now: Now) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let target = match lane.state {
+            LaneState::Ready if lane.scanner.kind() == Some(b'>') => None,
+            LaneState::Ready => match lane.inflight.front().filter(|_| lane.sent > 0) {
+                Some(token) => Some(token.target),
+                None => {
+                    self.desynchronised(index, "a reply that nobody asked for", now);
+                    return;
+                }
+            },
+            _ => None,
+        };
+        match lane.flow {
+            Flow::Drop => {}
+            Flow::Collect => {
+                lane.tail.extend_from_slice(piece);
+                if lane.tail.len() < REPLY_STREAM_BYTES {
+                    return;
+                }
+                match target {
+                    Some(Target::Nobody) => self.drop_rest(index),
+                    Some(Target::Client { client, seq }) => self.begin_stream(index, client, seq),
+                    _ => {}
+                }
+            }
+            Flow::Stream => match target {
+                Some(Target::Client { client, .. }) => {
+                    if !self.stream(client, piece) {
+                        self.drop_rest(index);
+                    }
+                }
+                _ => self.drop_rest(index),
+            },
+        }
+    }
+
+    fn drop_rest(&mut self, index: u32) {
+        if let Some(lane) = self.lanes.get_mut(index as usize) {
+            lane.flow = Flow::Drop;
+            lane.tail = Vec::new();
+        }
+    }
+
+    /// A long reply is under way: if it is the client's next, its bytes go out as they come.
+    fn begin_stream(&mut self, index: u32, client: ClientId, seq: u32) {
+        let first = match self.live_client(client) {
+            Some(state) => state.order.is_first(seq),
+            None => return self.drop_rest(index),
+        };
+        if !first {
+            return; // it is collected until those before it have left
+        }
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        lane.flow = Flow::Stream;
+        let tail = std::mem::take(&mut lane.tail);
+        self.put_client(client, Reply::Owned(tail));
+    }
+
+    /// Passes a piece on to a client; `false` if it is gone.
+    fn stream(&mut self, client: ClientId, piece: &[u8]) -> bool {
+        if self.live_client(client).is_none() {
+            return false;
+        }
+        self.put_client(client, Reply::Lent(piece));
+        true
+    }
+
+    /// A whole reply for the slot `seq` of a client: out at once if it is the next, kept else.
+    pub(super) fn deliver(&mut self, id: ClientId, seq: u32, reply: Reply<'_>) {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
+        if client.phase == Phase::Closed {
+            return;
+        }
+        if client.order.is_first(seq) {
+            self.put_client(id, reply);
+            self.end_first_slot(id);
+            return;
+        }
+        let Some(slot) = client.order.waiting(seq) else {
+            debug_assert!(false, "a slot is answered exactly once");
+            return;
+        };
+        let kept = match reply {
+            Reply::Owned(bytes) => bytes,
+            Reply::Lent(bytes) => {
+                let mut spare = self.spares.pop().unwrap_or_default();
+                spare.extend_from_slice(bytes);
+                spare
+            }
+        };
+        client.held_bytes += kept.len();
+        self.buffered_bytes += kept.len();
+        *slot = Slot::Ready(kept);
+        self.check_output(id);
+    }
+
+    /// The first slot's reply has left: so do those behind it that are ready.
+    fn end_first_slot(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
+        client.order.pop();
+        while let Some(reply) = client.order.pop_ready() {
+            // What was held now waits in the outbox: the core's budget stays as it is.
+            client.held_bytes = client.held_bytes.saturating_sub(reply.len());
+            if reply.capacity() > super::SPARE_BYTES_MAX {
+                client.outbox.put_owned(reply, &mut self.chunks);
+            } else {
+                client.outbox.put(&reply, &mut self.chunks);
+                give_spare(&mut self.spares, reply);
+            }
+        }
+        self.after_delivery(id);
+    }
+
+    /// What may follow from a slot that became free.
+    fn after_delivery(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
+        if client.order.is_empty() {
+            client.order.shrink();
+            if client.phase == Phase::Closing {
+                client.phase = Phase::Closed;
+                self.asks.push_back(Ask::FinishClient(id));
+                return;
+            }
+        }
+        if client.stall == Some(Stall::Inflight) && !client.resuming {
+            let max = self.pools[client.pool.index()].config.limits.client_inflight_max;
+            if client.order.len() <= max / 2 {
+                client.resuming = true;
+                self.resumable.push(id);
+            }
+        }
+    }
+
+    /// Puts bytes that leave next into the client's outbox.
+    pub(super) fn put_client(&mut self, id: ClientId, reply: Reply<'_>) {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
+        self.buffered_bytes += reply.bytes().len();
+        match reply {
+            Reply::Lent(bytes) => client.outbox.put(bytes, &mut self.chunks),
+            Reply::Owned(bytes) => client.outbox.put_owned(bytes, &mut self.chunks),
+        }
+        if !client.dirty {
+            client.dirty = true;
+            self.dirty.push_back(Dirty::Client(id));
+        }
+        self.check_output(id);
+    }
+
+    /// A client for which too much waits is closed: it does not read.
+    fn check_output(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
+        let pool = client.pool;
+        let bytes = client.output_bytes();
+        if bytes <= self.pools[pool.index()].config.limits.client_output_max_bytes {
+            return;
+        }
+        self.close_for_output(id);
+    }
+
+    /// Closes a client that holds too many bytes.
+    pub(super) fn close_for_output(&mut self, id: ClientId) {
+        let Some(client) = self.live_client(id) else { return };
+        let (pool, bytes) = (client.pool, client.buffered_bytes());
+        let peer = admit::peer_text(client);
+        self.stats.pool(pool, PoolMetric::ClientsClosedForOutput).add(1);
+        self.reports.push_back(Report::ClientClosedForOutput { pool, peer, bytes });
+        self.drop_client(id);
+    }
+
+    /// Closes a client at once.
+    pub(super) fn drop_client(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
+        if client.phase != Phase::Closed {
+            client.phase = Phase::Closed;
+            self.asks.push_back(Ask::DropClient(id));
+        }
+    }
+
+    /// No more requests of this client; it is closed when its last reply has left.
+    pub(super) fn finish_after_replies(&mut self, id: ClientId) {
+        let Some(client) = self.open_client(id) else { return };
+        client.phase = Phase::Closing;
+        let tail = std::mem::take(&mut client.tail).len();
+        client.tail_args = Vec::new();
+        let finished = client.order.is_empty();
+        if finished {
+            client.phase = Phase::Closed;
+        }
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(tail);
+        if finished {
+            self.asks.push_back(Ask::FinishClient(id));
+        }
+    }
+
+    /// A client to which bytes may still be sent.
+    pub(super) fn live_client(
+        &mut self,
+        id: ClientId,
+    ) -> Option<&mut crate::relay::client::Client> {
+        self.client(id).filter(|client| client.phase != Phase::Closed)
+    }
+
+    /// A reply of our own, in the client's order. It takes its slot now.
+    pub(super) fn answer(&mut self, id: ClientId, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut reply = self.spare();
+        write(&mut reply);
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
+        if client.order.is_empty() {
+            self.put_client(id, Reply::Lent(&reply));
+            give_spare(&mut self.spares, reply);
+            return;
+        }
+        client.held_bytes += reply.len();
+        self.buffered_bytes += reply.len();
+        client.order.push(Slot::Ready(reply));
+        self.check_output(id);
+    }
+}

@@ -1,0 +1,165 @@
+//! What is due at the end of a turn: deadlines, reconnects, clients that may go on.
+
+use crate::base::ids::ClientId;
+use crate::base::time::{Now, US_PER_MS, US_PER_S};
+use crate::relay::Relay;
+use crate::relay::api::Ask;
+use crate::relay::client::Phase;
+use crate::relay::lane::{Flow, LaneState, Target};
+use crate::relay::lanes::Loss;
+use crate::resp::encode;
+use crate::stats::cells::{PoolMetric, ShardMetric};
+
+impl Relay {
+    pub fn on_turn(&mut self, now: Now) {
+        if now.mono_us >= self.sweep_us {
+            self.sweep_lanes(now);
+        }
+        if !self.naps.is_empty() {
+            self.wake_gathers(now);
+        }
+        if now.mono_us >= self.idle_sweep_us {
+            self.close_idle_clients(now);
+        }
+        if self.buffered_bytes > self.config.proxy.core_buffer_max_bytes {
+            self.shed_largest_client();
+        }
+        while let Some(id) = self.resumable.pop() {
+            self.resume(id, now);
+        }
+    }
+
+    /// When `on_turn` is needed again if nothing else happens, in `Now::mono_us`.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let nap = self.naps.iter().map(|nap| nap.0).min().unwrap_or(u64::MAX);
+        let at = self.sweep_us.min(nap).min(self.idle_sweep_us);
+        (at != u64::MAX).then_some(at)
+    }
+
+    /// Looks at every lane; finds the time of the next look. Lanes are few, and a look is due only
+    /// when the earliest deadline known has come.
+    fn sweep_lanes(&mut self, now: Now) {
+        self.sweep_us = u64::MAX;
+        for index in 0..self.lanes.len() as u32 {
+            if let Some(next_us) = self.sweep_lane(index, now) {
+                self.sweep_us = self.sweep_us.min(next_us);
+            }
+        }
+    }
+
+    /// Gives the time at which this lane is due next.
+    fn sweep_lane(&mut self, index: u32, now: Now) -> Option<u64> {
+        let lane = &self.lanes[index as usize];
+        match lane.state {
+            LaneState::Idle => None,
+            LaneState::Connecting { until_us } | LaneState::Greeting { until_us, .. } => {
+                if now.mono_us < until_us {
+                    return Some(until_us);
+                }
+                self.lose_lane(index, "Connection timed out".to_owned(), Loss::Failed, now);
+                None // its next time is in `sweep_us` already
+            }
+            LaneState::Down { until_us } => {
+                if now.mono_us < until_us {
+                    return Some(until_us);
+                }
+                self.connect_lane(index, now.mono_us);
+                None
+            }
+            LaneState::Ready => {
+                let timeout_ms = self.pools[lane.pool.index()].config.timeout_ms?;
+                self.expire(index, timeout_ms * US_PER_MS, now)
+            }
+        }
+    }
+
+    /// Requests past their deadline get an error; their replies will be dropped when they come. A
+    /// lane from which nothing at all came for a whole deadline more is closed.
+    fn expire(&mut self, index: u32, timeout_us: u64, now: Now) -> Option<u64> {
+        let lane = &self.lanes[index as usize];
+        let (pool, shard) = (lane.pool, lane.shard);
+        if let Some(first) = lane.inflight.front() {
+            let silent_since_us = lane.heard_us.max(first.since_us);
+            if lane.expired > 0 && now.mono_us >= silent_since_us + 2 * timeout_us {
+                let why = "Connection timed out (silent)".to_owned();
+                self.lose_lane(index, why, Loss::Failed, now);
+                return None;
+            }
+        }
+        loop {
+            let lane = &mut self.lanes[index as usize];
+            let at = lane.expired;
+            let Some(token) = lane.inflight.get_mut(at) else { break };
+            if now.mono_us < token.since_us + timeout_us {
+                break;
+            }
+            let streaming = at == 0 && lane.flow == Flow::Stream;
+            if streaming && now.mono_us < lane.heard_us + timeout_us {
+                return Some(lane.heard_us + timeout_us); // long, but it is coming
+            }
+            let target = std::mem::replace(&mut token.target, Target::Nobody);
+            lane.expired += 1;
+            self.stats.shard(pool, shard, ShardMetric::ServerTimedout).add(1);
+            if let (true, Target::Client { client, .. }) = (streaming, target) {
+                self.lanes[index as usize].flow = Flow::Drop;
+                self.drop_client(client);
+                continue;
+            }
+            let mut error = Vec::new();
+            encode::error(&mut error, self.shard_error(pool, shard, "Connection timed out"));
+            self.fail(target, &error, now);
+        }
+        let lane = &self.lanes[index as usize];
+        let next = lane.inflight.get(lane.expired).map(|token| token.since_us + timeout_us);
+        let silent = (lane.expired > 0).then(|| {
+            let first_us = lane.inflight.front().map_or(0, |token| token.since_us);
+            lane.heard_us.max(first_us) + 2 * timeout_us
+        });
+        next.into_iter().chain(silent).min()
+    }
+
+    /// Closes clients that have been idle for too long, where a pool asks for that.
+    fn close_idle_clients(&mut self, now: Now) {
+        let limits = self.pools.iter().map(|pool| pool.config.limits.client_idle_timeout_ms);
+        if limits.clone().all(|timeout_ms| timeout_ms == 0) {
+            self.idle_sweep_us = u64::MAX;
+            return;
+        }
+        self.idle_sweep_us = now.mono_us + US_PER_S;
+        let idle: Vec<ClientId> = self
+            .clients
+            .iter()
+            .filter(|(_, _, client)| {
+                let pool = &self.pools[client.pool.index()];
+                let timeout_us = pool.config.limits.client_idle_timeout_ms * US_PER_MS;
+                timeout_us > 0
+                    && client.phase == Phase::Open
+                    && client.order.is_empty()
+                    && now.mono_us >= client.heard_us + timeout_us
+            })
+            .map(|(index, generation, _)| ClientId { index, generation })
+            .collect();
+        for id in idle {
+            if let Some(client) = self.open_client(id) {
+                let pool = client.pool;
+                client.phase = Phase::Closed;
+                self.stats.pool(pool, PoolMetric::ClientsClosedForIdleness).add(1);
+                self.asks.push_back(Ask::FinishClient(id));
+            }
+        }
+    }
+
+    /// The core's buffers are over their budget: the client that holds most is closed. One a turn
+    /// is enough: a turn receives less than a client may hold.
+    fn shed_largest_client(&mut self) {
+        let largest = self.clients.iter().max_by_key(|(_, _, client)| client.buffered_bytes());
+        let Some((index, generation, client)) = largest else { return };
+        let id = ClientId { index, generation };
+        if client.phase == Phase::Closed {
+            // It was told goodbye and does not read what is left: others must not pay for it.
+            self.asks.push_back(Ask::DropClient(id));
+        } else {
+            self.close_for_output(id);
+        }
+    }
+}

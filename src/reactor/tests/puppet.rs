@@ -6,7 +6,7 @@
 //! | `SAY word` | `word` comes back |
 //! | `BIG bytes` | so many bytes come back |
 //! | `LATE ms word` | `word` comes back later; until then the client is owed something |
-//! | `PAUSE ms` | the client is not read for so long; then `RESUMED` comes back |
+//! | `PAUSE ms` | `PAUSED` comes back, the client is not read for so long, then comes `RESUMED` |
 //! | `FINISH word` | `word` comes back, and `FinishClient` is asked for |
 //! | `DROP` | `DropClient` is asked for |
 //! | `LANE address` | connects a lane; `OPEN`, or `CLOSED why`, comes back |
@@ -100,6 +100,7 @@ impl Puppet {
             }
             ["LATE", ms, word] => self.later(client, ms, word, false),
             ["PAUSE", ms] => {
+                self.say(client, b"PAUSED");
                 self.later(client, ms, "RESUMED", true);
                 self.asks.push_back(Ask::PauseClient(client));
             }

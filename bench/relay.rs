@@ -19,6 +19,10 @@ use corelay::stats::cells::CoreStats;
 use corelay::topology::{NodeEndpoint, PoolTopology, ShardTopology, Topology};
 use meter::{Meter, key, request};
 
+/// The one of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SHARDS: usize = 3;
 const KEY_BYTES: usize = 16;
 const VALUE_BYTES: usize = 64;

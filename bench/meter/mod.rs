@@ -2,8 +2,9 @@
 //! what one unit of it took.
 //!
 //! `cargo bench` measures; `cargo test` runs every case once, so that none can rot. A word on the
-//! command line chooses the cases whose name contains it. The figure to compare is the lowest of
-//! the samples: noise only adds. Instructions (callgrind) are steadier still where they matter.
+//! command line chooses the cases whose name contains it, `--repeat=N` runs each N times and
+//! measures nothing (for callgrind). The figure to compare is the lowest of the samples: noise only
+//! adds. Instructions are steadier still where they matter: `perf/instructions`.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -23,6 +24,8 @@ const SAMPLES: usize = 25;
 #[derive(Debug)]
 pub struct Meter {
     measures: bool,
+    /// Instead of measuring.
+    repeat: Option<u32>,
     filter: Option<String>,
 }
 
@@ -32,6 +35,7 @@ impl Meter {
         let args: Vec<String> = std::env::args().skip(1).collect();
         Meter {
             measures: args.iter().any(|arg| arg == "--bench"),
+            repeat: args.iter().find_map(|arg| arg.strip_prefix("--repeat=")?.parse().ok()),
             filter: args.into_iter().find(|arg| !arg.starts_with('-')),
         }
     }
@@ -49,6 +53,10 @@ impl Meter {
             }
             start.elapsed()
         };
+        if let Some(times) = self.repeat {
+            once(times);
+            return;
+        }
         let warm = once(1);
         if !self.measures {
             println!("{name}: checked");

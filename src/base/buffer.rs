@@ -6,27 +6,38 @@
 
 use std::collections::VecDeque;
 
-use crate::base::limits::{CHUNK_BYTES, CHUNK_POOL_MAX, PASS_ON_BYTES};
+use crate::base::limits::{
+    CHUNK_BYTES, CHUNK_POOL_MAX, PASS_ON_BYTES, SMALL_CHUNK_BYTES, SMALL_CHUNK_POOL_MAX,
+};
 
-/// Spare chunks of one core, all empty and of capacity [`CHUNK_BYTES`].
+/// Spare chunks of one core, all empty and of capacity [`CHUNK_BYTES`] or [`SMALL_CHUNK_BYTES`].
 #[derive(Debug, Default)]
 pub struct ChunkPool {
     free: Vec<Vec<u8>>,
+    small: Vec<Vec<u8>>,
     /// Capacity of the chunks freed since the last look.
     freed_bytes: usize,
 }
 
 impl ChunkPool {
-    /// An empty chunk of [`CHUNK_BYTES`] capacity.
-    pub fn take(&mut self) -> Vec<u8> {
+    fn take(&mut self) -> Vec<u8> {
         self.free.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES))
+    }
+
+    fn take_small(&mut self) -> Vec<u8> {
+        self.small.pop().unwrap_or_else(|| Vec::with_capacity(SMALL_CHUNK_BYTES))
     }
 
     /// Gives a chunk back; one of another size, or one too many, is freed.
     pub fn give(&mut self, mut chunk: Vec<u8>) {
-        if chunk.capacity() == CHUNK_BYTES && self.free.len() < CHUNK_POOL_MAX {
+        let (spares, max) = match chunk.capacity() {
+            CHUNK_BYTES => (&mut self.free, CHUNK_POOL_MAX),
+            SMALL_CHUNK_BYTES => (&mut self.small, SMALL_CHUNK_POOL_MAX),
+            _ => (&mut self.free, 0),
+        };
+        if spares.len() < max {
             chunk.clear();
-            self.free.push(chunk);
+            spares.push(chunk);
         } else {
             self.freed_bytes += chunk.capacity();
         }
@@ -40,7 +51,7 @@ impl ChunkPool {
 
     /// Bytes held for later use.
     pub fn idle_bytes(&self) -> usize {
-        self.free.len() * CHUNK_BYTES
+        self.free.len() * CHUNK_BYTES + self.small.len() * SMALL_CHUNK_BYTES
     }
 }
 
@@ -49,6 +60,8 @@ impl ChunkPool {
 pub struct Outbox {
     chunks: VecDeque<Vec<u8>>,
     bytes: usize,
+    /// The last `take` gave more than a small chunk holds.
+    was_large: bool,
 }
 
 impl Outbox {
@@ -61,12 +74,25 @@ impl Outbox {
     }
 
     /// Copies `bytes` behind what is there.
-    pub fn put(&mut self, mut bytes: &[u8], pool: &mut ChunkPool) {
+    #[inline]
+    pub fn put(&mut self, bytes: &[u8], pool: &mut ChunkPool) {
         self.bytes += bytes.len();
+        match self.chunks.back_mut() {
+            Some(chunk) if chunk.capacity() - chunk.len() >= bytes.len() => {
+                chunk.extend_from_slice(bytes);
+            }
+            _ => self.put_in_pieces(bytes, pool),
+        }
+    }
+
+    #[inline(never)]
+    fn put_in_pieces(&mut self, mut bytes: &[u8], pool: &mut ChunkPool) {
         while !bytes.is_empty() {
             let room = self.chunks.back().map_or(0, |chunk| chunk.capacity() - chunk.len());
             if room == 0 {
-                self.chunks.push_back(pool.take());
+                let small =
+                    self.chunks.is_empty() && !self.was_large && bytes.len() <= SMALL_CHUNK_BYTES;
+                self.chunks.push_back(if small { pool.take_small() } else { pool.take() });
                 continue;
             }
             let (now, later) = bytes.split_at(room.min(bytes.len()));
@@ -92,6 +118,7 @@ impl Outbox {
     /// Moves all that waits to the end of `into`; gives the number of bytes.
     pub fn take(&mut self, into: &mut VecDeque<Vec<u8>>) -> usize {
         into.append(&mut self.chunks);
+        self.was_large = self.bytes > SMALL_CHUNK_BYTES;
         std::mem::take(&mut self.bytes)
     }
 
@@ -101,13 +128,6 @@ impl Outbox {
             pool.give(chunk);
         }
         self.bytes = 0;
-    }
-
-    /// Gives the memory of the empty queue back (idle connections own nothing).
-    pub fn shrink(&mut self) {
-        if self.chunks.is_empty() {
-            self.chunks = VecDeque::new();
-        }
     }
 }
 
@@ -148,8 +168,26 @@ mod tests {
         let mut pool = ChunkPool::default();
         pool.give(vec![0; 10]);
         assert_eq!(pool.idle_bytes(), 0);
-        let chunk = pool.take();
+        let (chunk, small) = (pool.take(), pool.take_small());
         pool.give(chunk);
         assert_eq!(pool.idle_bytes(), CHUNK_BYTES);
+        pool.give(small);
+        assert_eq!(pool.idle_bytes(), CHUNK_BYTES + SMALL_CHUNK_BYTES);
+    }
+
+    #[test]
+    fn who_says_little_gets_a_small_chunk() {
+        let mut pool = ChunkPool::default();
+        let mut outbox = Outbox::default();
+        let mut capacities = |bytes: usize| {
+            outbox.put(&vec![b'x'; bytes], &mut pool);
+            let mut chunks = VecDeque::new();
+            outbox.take(&mut chunks);
+            chunks.iter().map(Vec::capacity).collect::<Vec<_>>()
+        };
+        assert_eq!(capacities(1), [SMALL_CHUNK_BYTES]);
+        assert_eq!(capacities(SMALL_CHUNK_BYTES + 1), [CHUNK_BYTES]);
+        assert_eq!(capacities(1), [CHUNK_BYTES], "it had much to say just now");
+        assert_eq!(capacities(1), [SMALL_CHUNK_BYTES]);
     }
 }

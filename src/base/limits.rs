@@ -72,6 +72,11 @@ pub const SCRIPTS_MAX_BYTES: usize = 16 * 1024 * 1024;
 pub const CHUNK_BYTES: usize = 16 * 1024;
 /// Spare chunks kept by a core: 256 × 16 KiB = 4 MiB.
 pub const CHUNK_POOL_MAX: usize = 256;
+/// The first chunk of a connection that had little to send the last time.
+pub const SMALL_CHUNK_BYTES: usize = 2 * 1024;
+/// Spare small chunks kept by a core: 2048 × 2 KiB = 4 MiB; so many clients may be answered in one
+/// turn without the allocator.
+pub const SMALL_CHUNK_POOL_MAX: usize = 2048;
 /// Buffers of at least this size are passed on whole, smaller ones are copied.
 pub const PASS_ON_BYTES: usize = 16 * 1024;
 
@@ -83,6 +88,11 @@ pub const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
 /// Receive buffers of a core (a power of two): 256 × 32 KiB = 8 MiB, of which only what was ever
 /// used is resident. They are held during one turn only, never by an idle connection.
 pub const RECEIVE_BUFFERS: u16 = 256;
+/// The fewest of them that the kernel is offered: each is filled in turn, so the fewer there are
+/// the more of them a processor's cache still knows. The number doubles whenever they run out …
+pub const RECEIVE_BUFFERS_OFFERED_MIN: u16 = 32;
+/// … and is halved after so many turns in which they did not.
+pub const RECEIVE_BUFFERS_CALM_TURNS: u32 = 4096;
 /// Bytes between the starts of two receive buffers beyond their size: without it all starts fall
 /// into the same few sets of the processor's caches.
 pub const RECEIVE_BUFFER_STAGGER_BYTES: usize = 192;

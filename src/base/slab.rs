@@ -46,11 +46,13 @@ impl<T> Slab<T> {
         (index, 1)
     }
 
+    #[inline]
     pub fn get(&self, index: u32, generation: u32) -> Option<&T> {
         let entry = self.entries.get(index as usize)?;
         if entry.generation == generation { entry.value.as_ref() } else { None }
     }
 
+    #[inline]
     pub fn get_mut(&mut self, index: u32, generation: u32) -> Option<&mut T> {
         let entry = self.entries.get_mut(index as usize)?;
         if entry.generation == generation { entry.value.as_mut() } else { None }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::state::ControlState;
 use crate::base::ids::{PoolId, ShardId};
 use crate::stats::cells::{CoreMetric, Metric, PoolMetric, ShardMetric, pool_total, shard_total};
-use crate::stats::latency::{LatencyFigures, family_name};
+use crate::stats::latency::LatencyFigures;
 use crate::topology::ShardTopology;
 
 /// Counters of cores, pools and shards, latency quantiles of the last 10 to 20 s.
@@ -29,7 +29,7 @@ pub(super) fn stats(state: &ControlState) -> Value {
         });
         let of_pool = latency.iter().filter(|figures| figures.pool == id);
         let latencies =
-            of_pool.map(|figures| (family_name(figures.family).to_owned(), latency_of(figures)));
+            of_pool.map(|figures| (figures.family.name().to_owned(), latency_of(figures)));
         let pool_value = json!({
             "counts": counts.collect::<Map<_, _>>(),
             "latency_us": latencies.collect::<Map<_, _>>(),

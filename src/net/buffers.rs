@@ -14,7 +14,10 @@ use io_uring::{opcode, squeue};
 use super::boot::BootError;
 use super::pages::Pages;
 use super::ring::{Ring, Token};
-use crate::base::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_BUFFER_STAGGER_BYTES, RECEIVE_BUFFERS};
+use crate::base::limits::{
+    RECEIVE_BUFFER_BYTES, RECEIVE_BUFFER_STAGGER_BYTES, RECEIVE_BUFFERS,
+    RECEIVE_BUFFERS_CALM_TURNS, RECEIVE_BUFFERS_OFFERED_MIN,
+};
 
 /// The only buffer group of a ring.
 pub(super) const GROUP: u16 = 0;
@@ -51,7 +54,7 @@ pub(super) struct ReceiveBuffers {
     memory: Pages,
     /// The ring shared with the kernel; `None`: each is given back by a queue entry.
     shared: Option<SharedRing>,
-    /// Those that the kernel does not have.
+    /// Those that are in the hands of a [`Received`].
     taken: usize,
 }
 
@@ -60,6 +63,13 @@ pub(super) struct ReceiveBuffers {
 struct SharedRing {
     entries: Pages,
     tail: u16,
+    /// Those that neither the kernel nor a [`Received`] has; the last was used last.
+    free: Vec<u16>,
+    /// So many the kernel has, and so many it shall have.
+    offered: u16,
+    wanted: u16,
+    /// Turns since the kernel ran out of them.
+    calm_turns: u32,
 }
 
 impl ReceiveBuffers {
@@ -72,7 +82,16 @@ impl ReceiveBuffers {
             let bytes = size_of::<BufRingEntry>() * usize::from(RECEIVE_BUFFERS);
             let entries = Pages::new(bytes).map_err(no_memory)?;
             match register(ring, &entries) {
-                Ok(()) => buffers.shared = Some(SharedRing { entries, tail: 0 }),
+                Ok(()) => {
+                    buffers.shared = Some(SharedRing {
+                        entries,
+                        tail: 0,
+                        free: (0..RECEIVE_BUFFERS).rev().collect(),
+                        offered: 0,
+                        wanted: RECEIVE_BUFFERS_OFFERED_MIN,
+                        calm_turns: 0,
+                    });
+                }
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                     ring.renounce(|features| features.buffer_ring = false);
                 }
@@ -84,11 +103,7 @@ impl ReceiveBuffers {
                 }
             }
         }
-        if buffers.shared.is_some() {
-            for buffer in 0..RECEIVE_BUFFERS {
-                buffers.hand_over(buffer, ring);
-            }
-        } else {
+        if buffers.shared.is_none() {
             buffers.provide(0, RECEIVE_BUFFERS, ring);
         }
         Ok(buffers)
@@ -99,6 +114,9 @@ impl ReceiveBuffers {
         debug_assert!(buffer < RECEIVE_BUFFERS);
         debug_assert!(bytes as usize <= RECEIVE_BUFFER_BYTES);
         self.taken += 1;
+        if let Some(shared) = &mut self.shared {
+            shared.offered -= 1;
+        }
         Received { buffer, bytes, memory: self.memory.start(), here: PhantomData }
     }
 
@@ -114,14 +132,41 @@ impl ReceiveBuffers {
         unsafe { std::slice::from_raw_parts(start, received.bytes as usize) }
     }
 
-    /// The kernel may write to the buffer again.
+    /// The kernel may write to the buffer again, at the latest when all others have been used.
     pub(super) fn give_back(&mut self, received: Received, ring: &mut Ring) {
         assert!(std::ptr::eq(received.memory, self.memory.start()), "a buffer of another ring");
         self.taken -= 1;
-        if self.shared.is_some() {
-            self.hand_over(received.buffer, ring);
-        } else {
-            self.provide(received.buffer, 1, ring);
+        match &mut self.shared {
+            Some(shared) => shared.free.push(received.buffer),
+            None => self.provide(received.buffer, 1, ring),
+        }
+    }
+
+    /// Once a turn: the kernel is offered buffers, those first that were used last.
+    pub(super) fn offer(&mut self) {
+        let Some(shared) = &mut self.shared else { return };
+        shared.calm_turns += 1;
+        if shared.calm_turns >= RECEIVE_BUFFERS_CALM_TURNS {
+            shared.calm_turns = 0;
+            shared.wanted = (shared.wanted / 2).max(RECEIVE_BUFFERS_OFFERED_MIN);
+        }
+        while let Some(shared) = &mut self.shared
+            && shared.offered < shared.wanted
+            && let Some(buffer) = shared.free.pop()
+        {
+            shared.offered += 1;
+            self.hand_over(buffer);
+        }
+    }
+
+    /// The kernel had something to receive and nothing to put it into.
+    pub(super) fn ran_out(&mut self) {
+        if let Some(shared) = &mut self.shared
+            && shared.calm_turns > 0
+        {
+            // Once a turn, however many found none.
+            shared.calm_turns = 0;
+            shared.wanted = (shared.wanted * 2).min(RECEIVE_BUFFERS);
         }
     }
 
@@ -133,7 +178,7 @@ impl ReceiveBuffers {
         }
     }
 
-    /// Buffers that the kernel does not have; 0 between two turns.
+    /// Buffers that were received and not given back; 0 between two turns.
     pub(super) fn taken(&self) -> usize {
         self.taken
     }
@@ -144,7 +189,7 @@ impl ReceiveBuffers {
     }
 
     /// Puts one buffer behind the shared ring's tail.
-    fn hand_over(&mut self, buffer: u16, _ring: &mut Ring) {
+    fn hand_over(&mut self, buffer: u16) {
         let address = self.start_of(buffer);
         let Some(shared) = &mut self.shared else { return };
         let base = shared.entries.start().cast::<BufRingEntry>();

@@ -84,6 +84,7 @@ impl Sockets {
         let socket = self.records.get_mut(id.index, id.generation)?;
         match errno {
             libc::ENOBUFS => {
+                self.buffers.ran_out();
                 socket.receiving = Receiving::Starved;
                 self.starved.push(id);
                 None

@@ -307,6 +307,7 @@ impl Sockets {
                 self.arm_receive(id);
             }
         }
+        self.buffers.offer();
         if self.ring.enter(patience)? {
             self.settled = self.quiet.len();
         }

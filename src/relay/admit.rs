@@ -8,7 +8,7 @@ use crate::relay::Relay;
 use crate::relay::api::{Ask, Report};
 use crate::relay::client::{Client, Phase, Stall};
 use crate::relay::dispatch::Outcome;
-use crate::resp::args::Request;
+use crate::resp::args::{ArgRange, Request};
 use crate::resp::request::{
     Parsed, ProtocolError, RequestLimits, RequestParser, inline_to_multibulk,
 };
@@ -124,7 +124,15 @@ impl Relay {
     /// client's parser may have seen some of them already).
     fn admit(&mut self, id: ClientId, bytes: &[u8], now: Now) -> Admitted {
         let mut args = std::mem::take(&mut self.args);
-        let admitted = self.admit_with(id, bytes, &mut args, now);
+        let mut requests = 0;
+        let admitted = self.admit_with(id, bytes, (&mut args, &mut requests), now);
+        if requests > 0
+            && let Some(client) = self.clients.get(id.index, id.generation)
+        {
+            let cells = |metric| self.stats.pool(client.pool, metric);
+            cells(PoolMetric::Requests).add(requests);
+            cells(PoolMetric::RequestBytes).add(admitted.used as u64);
+        }
         args.clear();
         self.args = args;
         admitted
@@ -134,7 +142,7 @@ impl Relay {
         &mut self,
         id: ClientId,
         bytes: &[u8],
-        args: &mut Vec<crate::resp::args::ArgRange>,
+        (args, requests): (&mut Vec<ArgRange>, &mut u64),
         now: Now,
     ) -> Admitted {
         let Some(client) = self.open_client(id) else {
@@ -158,6 +166,7 @@ impl Relay {
                 Ok(Parsed::Request { bytes: length }) => {
                     let (whole, _) = rest.split_at(length.min(rest.len()));
                     let request = Request { bytes: whole, ranges: args };
+                    *requests += 1;
                     let outcome = self.dispatch(id, &request, now);
                     let alone = used == 0 && length == bytes.len();
                     used += length;
@@ -172,6 +181,7 @@ impl Relay {
                 Ok(Parsed::Inline { bytes: length }) => {
                     let line = rest.get(..length).unwrap_or_default();
                     used += length;
+                    *requests += 1;
                     if let Err(error) = self.admit_inline(id, line, &limits, now) {
                         self.end_by_protocol_error(id, error);
                         return Admitted { used: bytes.len(), pass_on: None };
@@ -223,6 +233,7 @@ impl Relay {
     }
 
     /// Whether the next request of this client may be taken in; sets its stall if not.
+    #[inline]
     fn may_take_in(&mut self, id: ClientId) -> bool {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return false };
         if client.phase != Phase::Open || client.stall.is_some() {

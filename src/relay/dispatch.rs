@@ -37,8 +37,6 @@ impl Relay {
         };
         let pool = client.pool;
         let authenticated = client.authenticated;
-        self.stats.pool(pool, PoolMetric::Requests).add(1);
-        self.stats.pool(pool, PoolMetric::RequestBytes).add(request.bytes.len() as u64);
         let command = match lookup(request) {
             Lookup::Found(command) => command,
             Lookup::UnknownSubcommand(parent) if authenticated => {
@@ -117,6 +115,7 @@ impl Relay {
     }
 
     /// To the one shard of its keys.
+    #[inline]
     pub(super) fn forward(
         &mut self,
         id: ClientId,
@@ -132,6 +131,7 @@ impl Relay {
     }
 
     /// To this shard, as it is.
+    #[inline]
     pub(super) fn forward_to(
         &mut self,
         id: ClientId,
@@ -147,18 +147,25 @@ impl Relay {
         self.send_to(id, command.family, shard, now)
     }
 
+    #[inline]
     fn send_to(&mut self, id: ClientId, family: Family, shard: ShardId, now: Now) -> Outcome {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else {
             return Outcome::Done;
         };
         let lane_set = client.lane_set;
-        let seq = client.order.push(Slot::Waiting);
+        let seq = client.order.push(Slot::Waiting, &mut self.rings);
         let lane = self.lane_of(lane_set, shard, id);
         let target = Target::Client { client: id, seq };
         if self.enqueue(lane, Token { target, since_us: now.mono_us, family }) {
             self.stall_feeder(lane, id);
             return Outcome::Forward { lane };
         }
+        self.fail_at_once(id, target, lane, now)
+    }
+
+    /// The lane is down, and says why.
+    #[cold]
+    fn fail_at_once(&mut self, id: ClientId, target: Target, lane: u32, now: Now) -> Outcome {
         let mut error = self.spare();
         self.lane_error(lane, &mut error);
         self.count_forward_error(id);
@@ -174,6 +181,7 @@ impl Relay {
     }
 
     /// The shard that all keys of the request are on. Nearly every request has its one key first.
+    #[inline]
     fn one_shard(
         &mut self,
         id: ClientId,
@@ -209,6 +217,7 @@ impl Relay {
     }
 
     /// The shard of a key in the client's pool.
+    #[inline]
     pub(super) fn shard_of(&mut self, id: ClientId, key: &[u8]) -> ShardId {
         let random = self.random.next();
         match self.clients.get(id.index, id.generation) {

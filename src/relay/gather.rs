@@ -80,7 +80,7 @@ impl Relay {
         let client = self.clients.get_mut(id.index, id.generation)?;
         let gather = Gather {
             client: id,
-            seq: client.order.push(Slot::Waiting),
+            seq: client.order.push(Slot::Waiting, &mut self.rings),
             pool: client.pool,
             protocol: client.protocol,
             lane_set: client.lane_set,

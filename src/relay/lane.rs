@@ -40,6 +40,8 @@ pub(super) struct Lane {
     /// How many at the front have had their bytes taken by the reactor: a reply to any other is a
     /// stray one.
     pub(super) sent: usize,
+    /// Replies that are not in the statistics yet.
+    pub(super) uncounted: u64,
     pub(super) scanner: ReplyScanner,
     /// The bytes of an unfinished reply.
     pub(super) tail: Vec<u8>,
@@ -118,6 +120,7 @@ impl Lane {
             inflight: VecDeque::new(),
             expired: 0,
             sent: 0,
+            uncounted: 0,
             scanner: ReplyScanner::default(),
             tail: Vec::new(),
             flow: Flow::Collect,

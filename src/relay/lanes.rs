@@ -21,19 +21,18 @@ const NO_PRIMARY_PAUSE_MS: u64 = 1_000;
 impl Relay {
     /// Enqueues a request of `bytes` to come on a lane: takes its place in the order of replies.
     /// `false`: the lane is down; [`Relay::lane_error`] says why.
+    #[inline]
     pub(super) fn enqueue(&mut self, index: u32, token: Token) -> bool {
-        let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
-        match lane.state {
-            LaneState::Ready | LaneState::Connecting { .. } | LaneState::Greeting { .. } => {}
-            LaneState::Idle => self.connect_lane(index, token.since_us),
-            LaneState::Down { .. } => return false,
+        if let Some(lane) = self.lanes.get(index as usize)
+            && lane.state == LaneState::Idle
+        {
+            self.connect_lane(index, token.since_us);
         }
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
-        if matches!(lane.state, LaneState::Down { .. }) {
+        if matches!(lane.state, LaneState::Idle | LaneState::Down { .. }) {
             return false;
         }
         lane.inflight.push_back(token);
-        self.stats.shard(lane.pool, lane.shard, ShardMetric::Requests).add(1);
         if lane.inflight.len() == 1
             && let Some(timeout_ms) = self.pools[lane.pool.index()].config.timeout_ms
         {
@@ -43,21 +42,21 @@ impl Relay {
     }
 
     /// The bytes of a request that was enqueued, copied.
+    #[inline]
     pub(super) fn put_lane(&mut self, index: u32, bytes: &[u8]) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         lane.outbox.put(bytes, &mut self.chunks);
-        self.stats.shard(lane.pool, lane.shard, ShardMetric::RequestBytes).add(bytes.len() as u64);
         self.mark_lane(index);
     }
 
     /// The bytes of a large request that was enqueued, passed on without a copy.
     pub(super) fn put_lane_owned(&mut self, index: u32, bytes: Vec<u8>) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
-        self.stats.shard(lane.pool, lane.shard, ShardMetric::RequestBytes).add(bytes.len() as u64);
         lane.outbox.put_owned(bytes, &mut self.chunks);
         self.mark_lane(index);
     }
 
+    #[inline]
     fn mark_lane(&mut self, index: u32) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         if !lane.dirty && lane.state == LaneState::Ready {
@@ -67,6 +66,7 @@ impl Relay {
     }
 
     /// Stops this client's requests while the lane that it feeds is full.
+    #[inline]
     pub(super) fn stall_feeder(&mut self, index: u32, id: crate::base::ids::ClientId) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         let limits = &self.pools[lane.pool.index()].config.limits;
@@ -220,8 +220,14 @@ impl Relay {
         }
         let bytes = match lane.state {
             LaneState::Ready => {
+                // Requests are counted as they leave: once a turn, not one by one.
+                let requests = lane.inflight.len() - lane.sent;
                 lane.sent = lane.inflight.len();
-                lane.outbox.take(into)
+                let bytes = lane.outbox.take(into);
+                let cells = |metric| self.stats.shard(lane.pool, lane.shard, metric);
+                cells(ShardMetric::Requests).add(requests as u64);
+                cells(ShardMetric::RequestBytes).add(bytes as u64);
+                bytes
             }
             LaneState::Greeting { .. } if !lane.greeting.is_empty() => {
                 let greeting = std::mem::take(&mut lane.greeting);

@@ -106,6 +106,7 @@ pub struct Relay {
     chunks: ChunkPool,
     /// Small buffers for replies that come early.
     spares: Vec<Vec<u8>>,
+    rings: order::Rings,
     /// Scratch of one dispatch, kept for its memory.
     args: Vec<ArgRange>,
     keys: Vec<u32>,
@@ -185,6 +186,7 @@ impl Relay {
             buffered_bytes: 0,
             chunks: ChunkPool::default(),
             spares: Vec::new(),
+            rings: order::Rings::new(),
             args: Vec::new(),
             keys: Vec::new(),
             random: Random(seed | 1),
@@ -244,6 +246,7 @@ impl Relay {
         for reply in client.order.drain() {
             give_spare(&mut self.spares, reply);
         }
+        client.order.give_ring(&mut self.rings);
         self.stats.pool(client.pool, PoolMetric::ClientConnections).sub(1);
         match end {
             ClientEnd::Eof => self.stats.pool(client.pool, PoolMetric::ClientEof).add(1),
@@ -352,20 +355,26 @@ impl Relay {
         &self.pools[pool.index()]
     }
 
+    #[inline]
     fn client(&mut self, id: ClientId) -> Option<&mut Client> {
         self.clients.get_mut(id.index, id.generation)
     }
 
     /// An open client: one that still may ask.
+    #[inline]
     fn open_client(&mut self, id: ClientId) -> Option<&mut Client> {
         self.client(id).filter(|client| client.phase == Phase::Open)
     }
 
     /// The lane of `shard` for this client: the same one for all its requests to that shard, so
     /// that they stay in order.
+    #[inline]
     fn lane_of(&self, set: u32, shard: ShardId, client: ClientId) -> u32 {
-        let set = self.lane_sets[set as usize];
-        set.first + u32::from(shard.0) * set.lanes_per_node + client.index % set.lanes_per_node
+        let LaneSet { first, lanes_per_node } = self.lane_sets[set as usize];
+        if lanes_per_node == 1 {
+            return first + u32::from(shard.0); // nearly always, and without a division
+        }
+        first + u32::from(shard.0) * lanes_per_node + client.index % lanes_per_node
     }
 
     /// The lanes for a protocol version and a database; made (unconnected) when first needed.

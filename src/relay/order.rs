@@ -14,6 +14,13 @@ pub(super) enum Slot {
     Ready(Vec<u8>),
 }
 
+/// Rings that no client has just now, kept for their memory.
+pub(super) type Rings = Vec<VecDeque<Slot>>;
+
+/// Rings kept, and slots of the largest that is: 1024 × 256 × 24 bytes = 6 MiB at the very most.
+const RINGS_MAX: usize = 1024;
+const RING_SLOTS_MAX: usize = 256;
+
 /// The slots of one client. A slot is named by its sequence number, which wraps.
 #[derive(Debug, Default)]
 pub(super) struct Order {
@@ -31,8 +38,15 @@ impl Order {
         self.slots.is_empty()
     }
 
-    /// A new slot behind the others; gives its sequence number.
-    pub(super) fn push(&mut self, slot: Slot) -> u32 {
+    /// A new slot behind the others; gives its sequence number. A ring is taken from `rings` if
+    /// there is one.
+    #[inline]
+    pub(super) fn push(&mut self, slot: Slot, rings: &mut Rings) -> u32 {
+        if self.slots.capacity() == 0
+            && let Some(ring) = rings.pop()
+        {
+            self.slots = ring;
+        }
         let seq = self.first.wrapping_add(self.slots.len() as u32);
         self.slots.push_back(slot);
         seq
@@ -77,10 +91,14 @@ impl Order {
         })
     }
 
-    /// Gives the memory of an empty ring back, if it has grown.
-    pub(super) fn shrink(&mut self) {
+    /// Gives the memory of an empty ring back: an idle client owns none.
+    #[inline]
+    pub(super) fn give_ring(&mut self, rings: &mut Rings) {
         if self.slots.is_empty() && self.slots.capacity() > 0 {
-            self.slots = VecDeque::new();
+            let ring = std::mem::take(&mut self.slots);
+            if rings.len() < RINGS_MAX && ring.capacity() <= RING_SLOTS_MAX {
+                rings.push(ring);
+            }
         }
     }
 }
@@ -92,7 +110,7 @@ mod tests {
     #[test]
     fn replies_leave_in_the_order_of_requests() {
         let mut order = Order { first: u32::MAX - 1, ..Order::default() };
-        let seqs: Vec<u32> = (0..4).map(|_| order.push(Slot::Waiting)).collect();
+        let seqs: Vec<u32> = (0..4).map(|_| order.push(Slot::Waiting, &mut Rings::new())).collect();
         assert_eq!(seqs, [u32::MAX - 1, u32::MAX, 0, 1], "sequence numbers wrap");
         for (seq, reply) in [(seqs[2], b"c"), (seqs[1], b"b")] {
             assert!(!order.is_first(seq));

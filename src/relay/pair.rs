@@ -36,6 +36,15 @@ impl Relay {
         lane.heard_us = now.mono_us;
         let cell = self.stats.shard(lane.pool, lane.shard, ShardMetric::ResponseBytes);
         cell.add(bytes.len() as u64);
+        self.pair_all(id, bytes, now);
+        if let Some(lane) = self.lanes.get_mut(id.index as usize) {
+            let replies = std::mem::take(&mut lane.uncounted);
+            self.stats.shard(lane.pool, lane.shard, ShardMetric::Responses).add(replies);
+        }
+        self.release_feeders(id.index);
+    }
+
+    fn pair_all(&mut self, id: LaneId, bytes: &[u8], now: Now) {
         let mut rest = bytes;
         while !rest.is_empty() {
             let Some(lane) = self.lanes.get_mut(id.index as usize) else { return };
@@ -48,20 +57,17 @@ impl Relay {
                     rest = next;
                     self.on_reply(id.index, kind, reply, now);
                 }
-                Ok(Scanned::More) => {
-                    self.on_part_of_reply(id.index, rest, now);
-                    break;
-                }
+                Ok(Scanned::More) => return self.on_part_of_reply(id.index, rest, now),
                 Err(error) => {
-                    self.desynchronised(id.index, &format!("broken reply: {error}"), now);
-                    return;
+                    let why = format!("broken reply: {error}");
+                    return self.desynchronised(id.index, &why, now);
                 }
             }
         }
-        self.release_feeders(id.index);
     }
 
     /// The last piece (often the only one) of a reply.
+    #[inline]
     fn on_reply(&mut self, index: u32, kind: u8, piece: &[u8], now: Now) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         let flow = std::mem::replace(&mut lane.flow, Flow::Collect);
@@ -72,7 +78,7 @@ impl Relay {
             tail.extend_from_slice(piece);
             Reply::Owned(tail)
         };
-        if let LaneState::Greeting { .. } = lane.state {
+        if lane.state != LaneState::Ready {
             self.on_greeting_reply(index, reply.bytes(), now);
             return;
         }
@@ -87,7 +93,7 @@ impl Relay {
         lane.sent = sent.saturating_sub(1);
         lane.failures = 0;
         let (pool, shard) = (lane.pool, lane.shard);
-        self.stats.shard(pool, shard, ShardMetric::Responses).add(1);
+        lane.uncounted += 1;
         if lane.expired > 0 {
             lane.expired -= 1;
             self.stats.shard(pool, shard, ShardMetric::LateReplies).add(1);
@@ -186,16 +192,22 @@ impl Relay {
     }
 
     /// A whole reply for the slot `seq` of a client: out at once if it is the next, kept else.
+    #[inline]
     pub(super) fn deliver(&mut self, id: ClientId, seq: u32, reply: Reply<'_>) {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
         if client.phase == Phase::Closed {
             return;
         }
-        if client.order.is_first(seq) {
-            self.put_client(id, reply);
-            self.end_first_slot(id);
-            return;
+        if !client.order.is_first(seq) {
+            return self.keep(id, seq, reply);
         }
+        self.put_client(id, reply);
+        self.end_first_slot(id);
+    }
+
+    /// A reply that comes before its turn.
+    fn keep(&mut self, id: ClientId, seq: u32, reply: Reply<'_>) {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
         let Some(slot) = client.order.waiting(seq) else {
             debug_assert!(false, "a slot is answered exactly once");
             return;
@@ -215,6 +227,7 @@ impl Relay {
     }
 
     /// The first slot's reply has left: so do those behind it that are ready.
+    #[inline]
     fn end_first_slot(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
         client.order.pop();
@@ -228,14 +241,9 @@ impl Relay {
                 give_spare(&mut self.spares, reply);
             }
         }
-        self.after_delivery(id);
-    }
-
-    /// What may follow from a slot that became free.
-    fn after_delivery(&mut self, id: ClientId) {
-        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
+        // What may follow from a slot that became free.
         if client.order.is_empty() {
-            client.order.shrink();
+            client.order.give_ring(&mut self.rings);
             if client.phase == Phase::Closing {
                 client.phase = Phase::Closed;
                 self.asks.push_back(Ask::FinishClient(id));
@@ -252,6 +260,7 @@ impl Relay {
     }
 
     /// Puts bytes that leave next into the client's outbox.
+    #[inline]
     pub(super) fn put_client(&mut self, id: ClientId, reply: Reply<'_>) {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
         self.buffered_bytes += reply.bytes().len();
@@ -267,14 +276,13 @@ impl Relay {
     }
 
     /// A client for which too much waits is closed: it does not read.
+    #[inline]
     fn check_output(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
-        let pool = client.pool;
-        let bytes = client.output_bytes();
-        if bytes <= self.pools[pool.index()].config.limits.client_output_max_bytes {
-            return;
+        let limits = &self.pools[client.pool.index()].config.limits;
+        if client.output_bytes() > limits.client_output_max_bytes {
+            self.close_for_output(id);
         }
-        self.close_for_output(id);
     }
 
     /// Closes a client that holds too many bytes.
@@ -332,7 +340,7 @@ impl Relay {
         }
         client.held_bytes += reply.len();
         self.buffered_bytes += reply.len();
-        client.order.push(Slot::Ready(reply));
+        client.order.push(Slot::Ready(reply), &mut self.rings);
         self.check_output(id);
     }
 }

@@ -299,6 +299,22 @@ fn expect(byte: u8, expected: u8) -> Result<(), ReplyError> {
 /// there, well-formed, and of the usual kind; whatever else it may be, the parts will tell.
 #[inline]
 fn whole_scalar(bytes: &[u8]) -> Option<(usize, u8)> {
+    // Short values are most of all replies.
+    let (header_bytes, body_bytes) = match *bytes {
+        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (4, usize::from(a - b'0')),
+        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            (5, usize::from(a - b'0') * 10 + usize::from(b - b'0'))
+        }
+        [b'+', b'O', b'K', b'\r', b'\n', ..] => return Some((5, b'+')),
+        _ => return whole_scalar_of_any_length(bytes),
+    };
+    match bytes.get(header_bytes + body_bytes..) {
+        Some([b'\r', b'\n', ..]) => Some((header_bytes + body_bytes + 2, b'$')),
+        _ => None,
+    }
+}
+
+fn whole_scalar_of_any_length(bytes: &[u8]) -> Option<(usize, u8)> {
     let [kind, tail @ ..] = bytes else { return None };
     let content_bytes = match kind {
         b'$' => {
@@ -319,7 +335,6 @@ fn whole_scalar(bytes: &[u8]) -> Option<(usize, u8)> {
             }
             header_bytes + body_bytes
         }
-        b'+' if tail.starts_with(b"OK\r\n") => 2,
         // Type, CR and LF take three bytes of what a header may have.
         b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => {
             let window = tail.get(..HEADER_BYTES_MAX - 2).unwrap_or(tail);

@@ -145,6 +145,12 @@ impl RequestParser {
     ) -> Result<Parsed, ProtocolError> {
         let request_bytes_max = limits.request_bytes_max.min(u32::MAX as usize);
         while left > 0 {
+            // Nearly all arguments are short and here; what is unusual about one is found below.
+            if let Some(end) = short_argument(bytes, at, args, limits, request_bytes_max) {
+                at = end;
+                left -= 1;
+                continue;
+            }
             let header = match bytes.get(at..).unwrap_or_default() {
                 [b'$', header @ ..] => header,
                 [] => return Ok(self.wait(Part::Argument, at, left)),
@@ -181,7 +187,8 @@ impl RequestParser {
             at = end + 2;
             left -= 1;
         }
-        *self = Self::default();
+        self.waits_for = Part::Request;
+        self.at = 0;
         let name = args.first().and_then(|name| bytes.get(name.start as usize..name.end as usize));
         if inline::is_cross_protocol(name.unwrap_or_default()) {
             return Err(ProtocolError::CrossProtocol);
@@ -189,6 +196,7 @@ impl RequestParser {
         Ok(Parsed::Request { bytes: at })
     }
 
+    #[cold]
     fn wait(&mut self, waits_for: Part, at: usize, args_left: u32) -> Parsed {
         // `at` is below request_bytes_max, or at most one header past it.
         *self = Self { waits_for, at: u32::try_from(at).unwrap_or(u32::MAX), args_left };
@@ -226,4 +234,31 @@ impl RequestParser {
             Line::Command => Parsed::Inline { bytes: line_bytes },
         })
     }
+}
+
+/// Takes the argument at `at` if its length has one or two digits and all of it is there; gives
+/// the offset behind it. `None` says nothing about it.
+#[inline(always)]
+fn short_argument(
+    bytes: &[u8],
+    at: usize,
+    args: &mut Vec<ArgRange>,
+    limits: &RequestLimits,
+    request_bytes_max: usize,
+) -> Option<usize> {
+    let (header_bytes, body_bytes) = match *bytes.get(at..)? {
+        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (4, usize::from(a - b'0')),
+        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            (5, usize::from(a - b'0') * 10 + usize::from(b - b'0'))
+        }
+        _ => return None,
+    };
+    let start = at + header_bytes;
+    let end = start + body_bytes;
+    let fits = body_bytes <= limits.bulk_bytes_max && end + 2 <= request_bytes_max;
+    if !fits || bytes.get(end..end + 2)? != b"\r\n" {
+        return None;
+    }
+    args.push(ArgRange { start: start as u32, end: end as u32 });
+    Some(end + 2)
 }

@@ -70,30 +70,6 @@ pub const FAMILIES: [Family; Family::COUNT] = [
     Family::Unknown,
 ];
 
-/// The family's name in labels: redis' own name of its command group where it has one.
-pub fn family_name(family: Family) -> &'static str {
-    match family {
-        Family::String => "string",
-        Family::Bitmap => "bitmap",
-        Family::Hash => "hash",
-        Family::List => "list",
-        Family::Set => "set",
-        Family::SortedSet => "sorted-set",
-        Family::Stream => "stream",
-        Family::Geo => "geo",
-        Family::HyperLogLog => "hyperloglog",
-        Family::Generic => "generic",
-        Family::Scripting => "scripting",
-        Family::PubSub => "pubsub",
-        Family::Connection => "connection",
-        Family::Transactions => "transactions",
-        Family::Server => "server",
-        Family::Cluster => "cluster",
-        Family::Module => "module",
-        Family::Unknown => "unknown",
-    }
-}
-
 fn place(pool: PoolId, family: Family) -> usize {
     pool.index() * Family::COUNT + family as usize
 }
@@ -115,6 +91,16 @@ pub struct LatencyRecorder {
     /// By `place`.
     intervals: Box<[Option<Box<Interval>>]>,
     recorded: bool,
+    /// The replies counted last, which are alike: those of one turn mostly are.
+    run: Run,
+}
+
+/// So many replies of one pool and family, all after `micros`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    place: u32,
+    micros: u32,
+    replies: u32,
 }
 
 /// What a core recorded in one interval; opaque but for [`LatencyTotals::absorb`].
@@ -126,27 +112,41 @@ pub struct LatencySnapshot {
 impl LatencyRecorder {
     pub fn new(pools: usize) -> LatencyRecorder {
         let intervals = (0..pools * Family::COUNT).map(|_| None).collect();
-        LatencyRecorder { intervals, recorded: false }
+        LatencyRecorder { intervals, recorded: false, run: Run::default() }
     }
 
     /// Counts one reply, `micros` after its request was complete. Allocates for the first of a
     /// pool and family in an interval only.
     #[inline]
     pub fn record(&mut self, pool: PoolId, family: Family, micros: u32) {
+        let place = place(pool, family) as u32;
+        if self.run.place != place || self.run.micros != micros || self.run.replies == u32::MAX {
+            self.end_run();
+            self.run = Run { place, micros, replies: 0 };
+        }
+        self.run.replies += 1;
+    }
+
+    fn end_run(&mut self) {
+        let Run { place, micros, replies } = std::mem::take(&mut self.run);
         let micros = u64::from(micros).clamp(LOWEST_US, HIGHEST_US);
-        let Some(slot) = self.intervals.get_mut(place(pool, family)) else { return };
+        let Some(slot) = self.intervals.get_mut(place as usize) else { return };
+        if replies == 0 {
+            return;
+        }
         if slot.is_none() {
             *slot = histogram().map(|histogram| Box::new(Interval { histogram, sum_us: 0 }));
         }
         if let Some(interval) = slot {
-            interval.histogram.saturating_record(micros);
-            interval.sum_us += micros;
+            interval.histogram.saturating_record_n(micros, replies);
+            interval.sum_us += micros * u64::from(replies);
             self.recorded = true;
         }
     }
 
     /// Gives what was recorded since the last time, and starts anew; `None`: nothing was.
     pub fn hand_over(&mut self) -> Option<LatencySnapshot> {
+        self.end_run();
         if !std::mem::take(&mut self.recorded) {
             return None;
         }

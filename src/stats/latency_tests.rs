@@ -17,7 +17,7 @@ fn a_family_stands_at_its_number_and_has_a_name_of_its_own() {
     let mut names = std::collections::BTreeSet::new();
     for (number, family) in FAMILIES.into_iter().enumerate() {
         assert_eq!(family as usize, number);
-        assert!(names.insert(family_name(family)), "{family:?}");
+        assert!(names.insert(family.name()), "{family:?}");
     }
 }
 

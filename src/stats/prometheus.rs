@@ -22,7 +22,7 @@ use crate::config::model::Config;
 use crate::stats::cells::{
     CoreMetric, CoreStats, Metric, PoolMetric, ShardMetric, pool_total, shard_total,
 };
-use crate::stats::latency::{BUCKETS_US, LATENCY_HELP, LATENCY_NAME, LatencyFigures, family_name};
+use crate::stats::latency::{BUCKETS_US, LATENCY_HELP, LATENCY_NAME, LatencyFigures};
 use crate::stats::table::{Kind, Unit};
 
 /// The content type of [`Exposition::into_text`].
@@ -122,7 +122,7 @@ impl Exposition {
             encoder.encode_descriptor(name, LATENCY_HELP, Some(&seconds), MetricType::Histogram)?;
         for figures in &self.latency {
             let Some(pool) = self.config.pools.get(figures.pool.index()) else { continue };
-            let labels = [("pool", pool.name.as_str()), ("family", family_name(figures.family))];
+            let labels = [("pool", pool.name.as_str()), ("family", figures.family.name())];
             let bounds = BUCKETS_US.iter().map(|bound| seconds_of(*bound));
             let bounds = bounds.chain(std::iter::once(f64::INFINITY));
             let buckets: Vec<(f64, u64)> = bounds.zip(figures.buckets).collect();

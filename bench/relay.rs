@@ -109,7 +109,7 @@ fn new_relay(now: Now) -> Relay {
         .map(|shard| ShardTopology { primary: primary(shard), replicas: Vec::new() })
         .collect();
     let topology = Arc::new(Topology { epoch: 1, pools: vec![PoolTopology { shards }] });
-    let stats = CoreStats::new(&config);
+    let stats = Arc::new([CoreStats::new(&config)]);
     Relay::new(CoreIdentity { core: 0, cores: 1 }, config, topology, stats, 7, now)
 }
 

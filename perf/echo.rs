@@ -48,13 +48,14 @@ fn serve(listen: Listen, cpus: &[usize]) -> Result<(), String> {
     let mailboxes: Result<Vec<_>, _> = cpus.iter().map(|_| mailbox()).collect();
     let (peers, mailboxes): (Vec<_>, Vec<_>) =
         mailboxes.map_err(|error| error.to_string())?.into_iter().unzip();
+    let stats: Arc<[_]> = cpus.iter().map(|_| CoreStats::new(&config)).collect();
     let mut cores = Vec::new();
     for ((index, mailbox), listeners) in mailboxes.into_iter().enumerate().zip(listeners) {
         let setup = CoreSetup {
             index,
             cpu: cpus[index],
             config: config.clone(),
-            stats: CoreStats::new(&config),
+            stats: stats.clone(),
             listeners,
             mailbox,
             peers: peers.clone(),

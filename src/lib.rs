@@ -37,9 +37,9 @@
 //! ```
 //!
 //! A core never waits for another thread. Downward go whole immutable things: `Letter::Topology`,
-//! `Letter::Shared` (a script that another core has seen), `Letter::Client` (a connection that
-//! another core accepted and this one has more room for), `Letter::Drain`, `Letter::Stop`. Upward,
-//! others read what the core counts.
+//! `Letter::Shared` (what another core tells: a script that it has seen, a query for clients, an
+//! answer to one), `Letter::Client` (a connection that another core accepted and this one has more
+//! room for), `Letter::Drain`, `Letter::Stop`. Upward, others read what the core counts.
 //!
 //! # A turn, and a request's way through it
 //!
@@ -54,6 +54,7 @@
 //!        forward ─▶ one_shard ─▶ Router::shard_of                 one shard
 //!        split, fan, scan, eval …  ─▶ open_gather, send_part      several shards, or a changed reply
 //!        run_local, refuse         ─▶ answer                      none
+//!        query_clients ─▶ open_gather, Ask::Tell                  none, but other cores
 //!      to_shard ─▶ send_to_shard              Order::push: a slot in the client's order;
 //!        enqueue                              a Token (client, generation, slot) in the lane's ring
 //!      put_lane                               the request's bytes, copied once

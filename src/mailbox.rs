@@ -1,7 +1,7 @@
 //! The door between the planes: one bounded, lock-free mailbox for each core, and a wake-up.
 //!
 //! Letters are whole and immutable. The sender's end may be cloned and used by any thread: the
-//! control plane, and other cores that pass on a client. The receiver's end belongs to one reactor.
+//! control plane, and other cores that pass on a client, a script, a query or an answer. The receiver's end belongs to one reactor.
 //! It must never block anybody, and never lose a topology or an order to end.
 
 use std::os::fd::OwnedFd;
@@ -21,16 +21,12 @@ use crate::topology::Topology;
 pub enum Letter {
     /// A newer one replaces one that was not read yet.
     Topology(Arc<Topology>),
+    /// What another core tells.
     Shared(News),
     /// A fresh connection that another core accepted and counted as this core's.
-    Client {
-        pool: PoolId,
-        socket: OwnedFd,
-    },
+    Client { pool: PoolId, socket: OwnedFd },
     /// Accept nobody any more; end when the last client has left, or after `grace_ms`.
-    Drain {
-        grace_ms: u64,
-    },
+    Drain { grace_ms: u64 },
     /// End now.
     Stop,
 }
@@ -76,8 +72,9 @@ pub fn mailbox() -> std::io::Result<(MailboxSender, Mailbox)> {
 }
 
 impl MailboxSender {
-    /// Puts a letter in and wakes the core if that has not been done already. A client or a script
-    /// comes back if [`MAILBOX_LETTERS`] of them wait; topologies and orders always go in.
+    /// Puts a letter in and wakes the core if that has not been done already. A client or another
+    /// core's news come back if [`MAILBOX_LETTERS`] of them wait; topologies and orders always go
+    /// in.
     pub fn send(&self, letter: Letter) -> Result<(), Letter> {
         match letter {
             Letter::Topology(topology) => {

@@ -32,6 +32,10 @@ pub const CLIENT_OUTPUT_MAX_BYTES: usize = 256 * 1024 * 1024;
 /// Bytes that all buffers of one core may hold, default. Above it no client is read, and the one
 /// that holds most is closed.
 pub const CORE_BUFFER_MAX_BYTES: usize = 1024 * 1024 * 1024;
+/// How long CLIENT LIST and CLIENT KILL wait for the other cores, ms; then they are answered with
+/// what came. A core answers within its turn: in far less than 1 ms, or some ms if it has 10 000
+/// clients to list. One that needs longer has no CPU, and client libraries seldom wait longer.
+pub const CORES_ANSWER_MAX_MS: u64 = 1_000;
 /// A name given by CLIENT SETNAME or SETINFO, bytes.
 pub const CLIENT_NAME_BYTES_MAX: usize = 256;
 
@@ -129,7 +133,8 @@ pub const LANE_KEEPALIVE_INTERVAL_S: u64 = 5;
 pub const LANE_KEEPALIVE_PROBES: u32 = 3;
 /// Bytes sent on a lane that are not acknowledged for so long end it, ms (TCP_USER_TIMEOUT).
 pub const LANE_UNACKNOWLEDGED_MAX_MS: u64 = 30_000;
-/// Letters that wait for one core; passed-on clients beyond them stay where they were accepted.
+/// Letters that wait for one core; passed-on clients beyond them stay where they were accepted, a
+/// script is loaded again when it is needed, a query or its answer is missed.
 pub const MAILBOX_LETTERS: usize = 4096;
 
 // --- the process ------------------------------------------------------------------------------

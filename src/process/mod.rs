@@ -100,9 +100,9 @@ fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
     let count = config.proxy.cores.len();
     let listeners = listen::bind(&config, count)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let stats: Vec<Arc<CoreStats>> = (0..count).map(|_| CoreStats::new(&config)).collect();
+    let stats: Arc<[Arc<CoreStats>]> = (0..count).map(|_| CoreStats::new(&config)).collect();
     let door = latency_door(count);
-    let (of_config, of_stats) = (config.clone(), stats.clone());
+    let (of_config, of_stats) = (config.clone(), stats.to_vec());
     let state =
         ControlState::new(of_config, of_stats, topology.clone(), door.clone(), logger.clone());
     let admin = config.proxy.admin_listen.map(|address| admin::start(address, state.clone()));
@@ -126,7 +126,7 @@ fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
             index,
             cpu: config.proxy.cores[index],
             config: config.clone(),
-            stats: stats[index].clone(),
+            stats: stats.clone(),
             listeners,
             mailbox,
             peers: mailboxes.clone(),

@@ -90,7 +90,7 @@ impl<H: Heart> Core<H> {
             spin_us: setup.config.proxy.spin_us,
             batch_us: u32::try_from(setup.config.proxy.batch_us).unwrap_or(u32::MAX),
             spin_until_us: 0,
-            stats: setup.stats,
+            stats: setup.stats[setup.index].clone(),
             doors,
             conns: Conns::default(),
             clients: Vec::new(),
@@ -214,7 +214,7 @@ impl<H: Heart> Core<H> {
         while let Some(letter) = self.mailbox.next() {
             match letter {
                 Letter::Topology(topology) => self.heart.on_topology(topology, self.now),
-                Letter::Shared(script) => self.heart.on_shared(&script),
+                Letter::Shared(news) => self.heart.on_shared(news, self.now),
                 Letter::Client { pool, socket } => self.open_client(pool, socket),
                 Letter::Drain { grace_ms } => self.drain(grace_ms),
                 Letter::Stop => self.stopped = true,
@@ -238,12 +238,18 @@ impl<H: Heart> Core<H> {
                 Ask::DropClient(client) => self.drop_client(client),
                 Ask::PauseClient(client) => self.pause_client(client),
                 Ask::ResumeClient(client) => self.resume_client(client),
-                Ask::Share(script) => {
+                Ask::Share(news) => {
                     for (index, peer) in self.peers.iter().enumerate() {
                         if index != self.index {
-                            // One that does not fit is loaded again when that core needs it.
-                            let _ = peer.send(Letter::Shared(script.clone()));
+                            // A script that does not fit is loaded again when that core needs it.
+                            let _ = peer.send(Letter::Shared(news.clone()));
                         }
+                    }
+                }
+                Ask::Tell { core, news } => {
+                    if let Some(peer) = self.peers.get(usize::from(core)) {
+                        // The heart does not wait for ever for an answer to one that does not fit.
+                        let _ = peer.send(Letter::Shared(news));
                     }
                 }
             }

@@ -75,7 +75,7 @@ impl Heart for Echo {
     fn on_lane_sent(&mut self, _lane: LaneId, _bytes: usize) {}
     fn on_lane_closed(&mut self, _lane: LaneId, _end: LaneEnd, _now: Now) {}
     fn on_topology(&mut self, _topology: Arc<Topology>, _now: Now) {}
-    fn on_shared(&mut self, _news: &News) {}
+    fn on_shared(&mut self, _news: News, _now: Now) {}
     fn on_turn(&mut self, _now: Now) {}
 
     fn next_deadline(&self) -> Option<u64> {

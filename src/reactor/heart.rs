@@ -29,7 +29,7 @@ pub trait Heart {
     fn on_lane_sent(&mut self, lane: LaneId, bytes: usize);
     fn on_lane_closed(&mut self, lane: LaneId, end: LaneEnd, now: Now);
     fn on_topology(&mut self, topology: Arc<Topology>, now: Now);
-    fn on_shared(&mut self, news: &News);
+    fn on_shared(&mut self, news: News, now: Now);
     fn on_turn(&mut self, now: Now);
     fn next_deadline(&self) -> Option<u64>;
     fn next_ask(&mut self) -> Option<Ask>;
@@ -76,8 +76,8 @@ impl Heart for Relay {
     fn on_topology(&mut self, topology: Arc<Topology>, now: Now) {
         Relay::on_topology(self, topology, now);
     }
-    fn on_shared(&mut self, news: &News) {
-        Relay::on_shared(self, news);
+    fn on_shared(&mut self, news: News, now: Now) {
+        Relay::on_shared(self, news, now);
     }
     fn on_turn(&mut self, now: Now) {
         Relay::on_turn(self, now);

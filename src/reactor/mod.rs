@@ -9,7 +9,8 @@
 //! ```
 //!
 //! It must never decide anything about Redis, block outside its ring, or share anything with
-//! another core beside the balance of clients. Called by `process`.
+//! another core beside the balance of clients, and the cells that each writes and all may read.
+//! Called by `process`.
 #![forbid(unsafe_code)]
 
 mod accept;
@@ -69,12 +70,13 @@ pub type EverySecond<H> = Box<dyn FnMut(&mut H, Now) + Send>;
 
 /// Everything a core starts with.
 pub struct CoreSetup<H = Relay> {
-    /// Place of this core in `peers` and in `balance`.
+    /// Place of this core in `stats`, in `peers` and in `balance`.
     pub index: usize,
     /// The CPU it is pinned to.
     pub cpu: usize,
     pub config: Arc<Config>,
-    pub stats: Arc<CoreStats>,
+    /// The cells of all cores; only this one's are written here.
+    pub stats: Arc<[Arc<CoreStats>]>,
     pub listeners: Vec<Listener>,
     pub mailbox: Mailbox,
     /// The mailboxes of all cores, this one's included.

@@ -60,7 +60,8 @@ impl Relay {
             None => true,
             Some(Stall::Inflight) => client.order.len() <= limits.client_inflight_max / 2,
             Some(Stall::Output) => client.output_bytes() <= limits.client_output_soft_bytes / 2,
-            Some(Stall::Lane(_)) => true,
+            // Told of by what they wait for, when it is over.
+            Some(Stall::Lane(_) | Stall::Cores) => true,
         };
         if !over {
             return;

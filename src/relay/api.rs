@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
 use crate::topology::NodeEndpoint;
 
+pub use crate::relay::query::ClientQuery;
+
 /// Which core of how many this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoreIdentity {
@@ -40,17 +42,32 @@ pub enum Ask {
     /// Stop reading; bytes already received are still delivered.
     PauseClient(ClientId),
     ResumeClient(ClientId),
-    /// Tell the other cores (their `on_shared`).
+    /// Tell all other cores (their `on_shared`).
     Share(Shared),
+    /// Tell one other core (its `on_shared`). What does not arrive is missed for a while, and no
+    /// longer: see `relay::cores`.
+    Tell {
+        core: u16,
+        news: Shared,
+    },
 }
 
-/// What one core tells all others.
+/// What one core tells others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shared {
     /// A script's body that it had not seen before.
     Script(Arc<Script>),
     /// SCRIPT FLUSH: forget this pool's scripts.
     ScriptFlush(PoolId),
+    /// A client of core `from` asks for clients, or wants them closed: an answer goes back.
+    Query {
+        from: u16,
+        /// Index and generation of what waits there for the answer.
+        gather: (u32, u32),
+        query: Arc<ClientQuery<'static>>,
+    },
+    /// What `core` says to a query: a part of the reply, in RESP.
+    Answer { core: u16, gather: (u32, u32), part: Vec<u8> },
 }
 
 /// A connection that has output; drained by `Relay::next_dirty` once a turn.

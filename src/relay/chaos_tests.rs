@@ -241,7 +241,7 @@ impl Chaos {
                     player.paused = matches!(ask, Ask::PauseClient(_));
                 }
             }
-            Ask::Share(_) => {}
+            Ask::Share(_) | Ask::Tell { .. } => {}
         }
     }
 

@@ -47,7 +47,7 @@ pub(super) struct Client {
     /// Shards that this client may have written to: bit `shard % 64`.
     pub(super) wrote: u64,
 
-    /// CLIENT ID: unique over all cores.
+    /// CLIENT ID: unique over all cores, see `query::client_number`.
     pub(super) number: u64,
     pub(super) opened_us: u64,
     pub(super) heard_us: u64,
@@ -82,6 +82,8 @@ pub(super) enum Stall {
     Output,
     /// The lane with this index is full.
     Lane(u32),
+    /// Other cores were asked on its behalf.
+    Cores,
 }
 
 impl Client {

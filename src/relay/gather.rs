@@ -8,6 +8,7 @@ use crate::relay::fan::merge;
 use crate::relay::lane::{Target, Token};
 use crate::relay::order::Slot;
 use crate::relay::pair::Reply;
+use crate::relay::query::Deed;
 use crate::relay::scan::Cursor;
 use crate::resp::{Protocol, encode, value};
 
@@ -55,6 +56,8 @@ pub(super) enum Kind {
         repeated: bool,
     },
     ScriptLoad,
+    /// Part `i` is what core `i` says of its clients.
+    Clients(Deed),
     /// INFO of every shard.
     Info {
         section: Vec<u8>,
@@ -143,8 +146,8 @@ impl Relay {
         self.complete(gather, now);
     }
 
-    /// All parts are there. Some kinds ask once more; the others answer now.
-    fn complete(&mut self, mut gather: Gather, now: Now) {
+    /// All parts are there, or all that may still come. Some kinds ask once more; the others answer now.
+    pub(super) fn complete(&mut self, mut gather: Gather, now: Now) {
         let protocol = gather.protocol;
         let kind = std::mem::replace(&mut gather.kind, Kind::ScriptLoad);
         let mut out = Vec::new();
@@ -165,6 +168,7 @@ impl Relay {
             Kind::EvalSha { request, lane, digest, repeated } => {
                 return self.complete_eval_sha(gather, (request, lane, digest, repeated), now);
             }
+            Kind::Clients(deed) => return self.complete_clients(gather, deed, now),
             Kind::Info { section } => self.write_info(&gather, &section, now, &mut out),
             Kind::Wait { shards, replicas, until_us } => {
                 return self.complete_wait(gather, shards, (replicas, until_us), now);

@@ -9,7 +9,7 @@ use crate::relay::session::REDIS_VERSION;
 use crate::resp::args::Request;
 use crate::resp::encode::{self, Encoder};
 use crate::resp::value;
-use crate::stats::cells::{PoolMetric, ShardMetric};
+use crate::stats::cells::{PoolMetric, ShardMetric, pool_total, shard_total};
 
 /// What is summed over the shards.
 #[derive(Debug, Default)]
@@ -21,7 +21,8 @@ struct Sums {
 }
 
 impl Relay {
-    /// INFO [section …]: every shard is asked for memory and keys; the rest is the proxy's own.
+    /// INFO [section …]: every shard is asked for memory and keys; the rest is the proxy's own, its
+    /// counts those of the client's pool over all cores.
     pub(super) fn info(
         &mut self,
         id: ClientId,
@@ -55,7 +56,7 @@ impl Relay {
             info += &self.info_server(now);
         }
         if wants("clients") {
-            let clients = self.stats.pool(gather.pool, PoolMetric::ClientConnections).get();
+            let clients = pool_total(&self.all_stats, gather.pool, PoolMetric::ClientConnections);
             info +=
                 &format!("# Clients\r\nconnected_clients:{clients}\r\nblocked_clients:0\r\n\r\n");
         }
@@ -69,7 +70,7 @@ impl Relay {
             info += "# Persistence\r\nloading:0\r\n\r\n";
         }
         if wants("stats") {
-            let pool = |metric| self.stats.pool(gather.pool, metric).get();
+            let pool = |metric| pool_total(&self.all_stats, gather.pool, metric);
             info += &format!(
                 "# Stats\r\ntotal_connections_received:{}\r\ntotal_commands_processed:{}\r\n\
                  total_net_input_bytes:{}\r\ntotal_net_output_bytes:{}\r\n\
@@ -117,7 +118,7 @@ impl Relay {
         let topology = self.topology.shard(gather.pool, shard);
         let primary = topology.and_then(|shard| shard.primary.as_ref());
         let primary = primary.map_or_else(|| "unknown".to_owned(), ToString::to_string);
-        let requests = self.stats.shard(gather.pool, shard, ShardMetric::Requests).get();
+        let requests = shard_total(&self.all_stats, gather.pool, shard, ShardMetric::Requests);
         let field = |name| text.and_then(|text| field(text, name)).unwrap_or("");
         format!(
             "{name}:primary={primary},up={},requests={requests},version={},used_memory={}\r\n",

@@ -43,11 +43,11 @@ impl Relay {
 
             Local::ClientId => self.client_id(id),
             Local::ClientInfo => self.client_info(id, now),
-            Local::ClientList => self.client_list(id, request, now),
+            Local::ClientList => self.client_list(id, command.family, request, now),
             Local::ClientGetname => self.client_getname(id),
             Local::ClientSetname => self.client_setname(id, request),
             Local::ClientSetinfo => self.client_setinfo(id, request),
-            Local::ClientKill => self.client_kill(id, request),
+            Local::ClientKill => self.client_kill(id, command.family, request, now),
             Local::ClientGetredir => self.answer(id, |out| encode::integer(out, -1)),
             Local::ClientTrackinginfo => self.answer(id, |out| write_tracking_off(encoder, out)),
 

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! One turn of the reactor:
-//! 1. `on_client_open/bytes/sent/closed`, `on_lane_open/bytes/sent/closed` for what has happened;
-//! 2. `on_turn(now)`: deadlines, reconnects, clients that may go on;
+//! 1. `on_client_open/bytes/sent/closed`, `on_lane_open/bytes/sent/closed`, `on_topology`, `on_shared`
+//!    for what has happened;
+//! 2. `on_turn(now)`: deadlines, reconnects, queries to other cores, clients that may go on;
 //! 3. `next_ask` until `None`, carrying out each; `next_dirty` until `None`, for each one
 //!    `take_output` and one write; chunks come back by `recycle`;
 //! 4. sleep until something happens or `next_deadline`.
@@ -27,6 +28,10 @@ mod chaos_model;
 #[cfg(test)]
 mod chaos_tests;
 mod client;
+mod clients;
+mod cores;
+#[cfg(test)]
+mod cores_tests;
 mod dispatch;
 mod fan;
 mod gather;
@@ -36,6 +41,7 @@ mod lanes;
 mod local;
 mod order;
 mod pair;
+mod query;
 mod scan;
 mod scripts;
 mod session;
@@ -64,6 +70,7 @@ use crate::stats::latency::LatencyRecorder;
 use crate::topology::Topology;
 use api::{Ask, ClientEnd, CoreIdentity, Dirty, Peer, Report, Shared};
 use client::{Client, Phase, Stall};
+use cores::Queued;
 use gather::Gather;
 use lane::Lane;
 use scripts::Scripts;
@@ -74,7 +81,9 @@ pub struct Relay {
     identity: CoreIdentity,
     config: Arc<Config>,
     topology: Arc<Topology>,
+    /// This core's own cells, and those of all cores to be read.
     stats: Arc<CoreStats>,
+    all_stats: Arc<[Arc<CoreStats>]>,
     latency: LatencyRecorder,
 
     pools: Vec<Pool>,
@@ -84,6 +93,8 @@ pub struct Relay {
     /// Requests that wait for several replies, or for one that is not passed on as it is.
     gathers: Slab<Gather>,
     scripts: Scripts,
+    /// Queries of clients here to other cores.
+    queries: VecDeque<Queued>,
 
     asks: VecDeque<Ask>,
     dirty: VecDeque<Dirty>,
@@ -151,11 +162,12 @@ impl Random {
 }
 
 impl Relay {
+    /// `stats`: the cells of all cores; those at `identity.core` are written here, the others read.
     pub fn new(
         identity: CoreIdentity,
         config: Arc<Config>,
         topology: Arc<Topology>,
-        stats: Arc<CoreStats>,
+        stats: Arc<[Arc<CoreStats>]>,
         seed: u64,
         now: Now,
     ) -> Relay {
@@ -165,7 +177,8 @@ impl Relay {
             identity,
             config,
             topology,
-            stats,
+            stats: stats[usize::from(identity.core)].clone(),
+            all_stats: stats,
             latency,
             pools,
             lane_sets: Vec::new(),
@@ -173,6 +186,7 @@ impl Relay {
             clients: Slab::default(),
             gathers: Slab::default(),
             scripts: Scripts::default(),
+            queries: VecDeque::new(),
             asks: VecDeque::new(),
             dirty: VecDeque::new(),
             reports: VecDeque::new(),
@@ -213,8 +227,8 @@ impl Relay {
         connections.add(1);
         self.stats.pool(pool, PoolMetric::ClientConnectionsTotal).add(1);
         self.clients_opened += 1;
-        let cores = u64::from(self.identity.cores);
-        let number = self.clients_opened * cores + u64::from(self.identity.core);
+        let CoreIdentity { core, cores } = self.identity;
+        let number = query::client_number(self.clients_opened, core, cores);
         let mut client = Client::new(pool, number, peer, now.mono_us);
         let (protocol, database) = (Protocol::Resp2, self.pool(pool).config.database);
         client.database = database;
@@ -265,12 +279,14 @@ impl Relay {
     }
 
     /// News of another core.
-    pub fn on_shared(&mut self, shared: &Shared) {
-        match shared {
+    pub fn on_shared(&mut self, news: Shared, now: Now) {
+        match news {
             Shared::Script(script) => {
                 self.scripts.remember(script.pool, &script.body);
             }
-            Shared::ScriptFlush(pool) => self.scripts.forget(*pool),
+            Shared::ScriptFlush(pool) => self.scripts.forget(pool),
+            Shared::Query { from, gather, query } => self.on_query(from, gather, &query, now),
+            Shared::Answer { core, gather, part } => self.on_answer(core, gather, part, now),
         }
     }
 

@@ -1,13 +1,8 @@
-//! A client's own state: HELLO, AUTH, SELECT, RESET and CLIENT.
-
-use std::collections::BTreeSet;
+//! A client's own state: HELLO, AUTH, SELECT and RESET.
 
 use crate::base::ids::ClientId;
-use crate::base::limits::CLIENT_NAME_BYTES_MAX;
-use crate::base::time::{Now, US_PER_S};
 use crate::relay::Relay;
-use crate::relay::api::Peer;
-use crate::relay::client::{Client, Names, Phase};
+use crate::relay::clients::{BAD_NAME, is_name};
 use crate::resp::Protocol;
 use crate::resp::args::Request;
 use crate::resp::encode::{self, Encoder};
@@ -16,7 +11,6 @@ use crate::resp::encode::{self, Encoder};
 pub(super) const REDIS_VERSION: &str = "7.0.15";
 
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
-const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
 /// HELLO's options, read whole before any of them takes effect.
 #[derive(Default)]
@@ -167,183 +161,6 @@ impl Relay {
             client.lane_set = lane_set;
         }
     }
-
-    pub(super) fn client_id(&mut self, id: ClientId) {
-        let Some(number) = self.client(id).map(|client| client.number) else { return };
-        self.answer(id, |out| encode::integer(out, number as i64));
-    }
-
-    pub(super) fn client_getname(&mut self, id: ClientId) {
-        let Some(client) = self.client(id) else { return };
-        let (protocol, name) = (client.protocol, client.name().to_vec());
-        self.answer(id, |out| {
-            if name.is_empty() {
-                Encoder::new(protocol).null(out);
-            } else {
-                encode::bulk(out, &name);
-            }
-        });
-    }
-
-    pub(super) fn client_setname(&mut self, id: ClientId, request: &Request<'_>) {
-        let name = request.arg(2);
-        if !is_name(name) {
-            self.refuse(id, BAD_NAME);
-            return;
-        }
-        if let Some(client) = self.client(id) {
-            client.names_mut().name = name.to_vec();
-        }
-        self.answer(id, |out| encode::simple(out, "OK"));
-    }
-
-    /// CLIENT SETINFO LIB-NAME name | LIB-VER version
-    pub(super) fn client_setinfo(&mut self, id: ClientId, request: &Request<'_>) {
-        let (option, value) = (request.arg(2), request.arg(3));
-        if !is_name(value) {
-            let option = String::from_utf8_lossy(option).to_lowercase();
-            let text = "cannot contain spaces, newlines or special characters.";
-            self.refuse(id, &format!("ERR {option} {text}"));
-            return;
-        }
-        let Some(client) = self.client(id) else { return };
-        if option.eq_ignore_ascii_case(b"lib-name") {
-            client.names_mut().lib_name = value.to_vec();
-        } else if option.eq_ignore_ascii_case(b"lib-ver") {
-            client.names_mut().lib_version = value.to_vec();
-        } else {
-            let option = String::from_utf8_lossy(option).into_owned();
-            self.refuse(id, &format!("ERR Unrecognized option '{option}'"));
-            return;
-        }
-        self.answer(id, |out| encode::simple(out, "OK"));
-    }
-
-    pub(super) fn client_info(&mut self, id: ClientId, now: Now) {
-        let Some(client) = self.client(id) else { return };
-        let protocol = client.protocol;
-        let line = client_line(client, now) + "\n";
-        self.answer(id, |out| Encoder::new(protocol).verbatim(out, line.as_bytes()));
-    }
-
-    /// CLIENT LIST [TYPE type] [ID id …]: the clients of this core.
-    pub(super) fn client_list(&mut self, id: ClientId, request: &Request<'_>, now: Now) {
-        let Some(protocol) = self.client(id).map(|client| client.protocol) else { return };
-        let wanted: Option<BTreeSet<u64>> = match request.get(2).map(<[u8]>::to_ascii_lowercase) {
-            None => None,
-            Some(option) if option == b"type" && request.len() == 4 => {
-                let normal = request.arg(3).eq_ignore_ascii_case(b"normal");
-                (!normal).then(BTreeSet::new)
-            }
-            Some(option) if option == b"id" && request.len() > 3 => {
-                Some(request.iter().skip(3).filter_map(number_of).collect())
-            }
-            Some(_) => {
-                self.refuse(id, "ERR syntax error");
-                return;
-            }
-        };
-        let mut text = String::new();
-        for (_, _, client) in self.clients.iter() {
-            if wanted.as_ref().is_none_or(|wanted| wanted.contains(&client.number)) {
-                text.push_str(&client_line(client, now));
-                text.push('\n');
-            }
-        }
-        self.answer(id, |out| Encoder::new(protocol).verbatim(out, text.as_bytes()));
-    }
-
-    /// CLIENT KILL address, or with filters: among the clients of this core.
-    pub(super) fn client_kill(&mut self, id: ClientId, request: &Request<'_>) {
-        let old_form = request.len() == 3;
-        let filter = match KillFilter::read(request, old_form) {
-            Ok(filter) => filter,
-            Err(error) => {
-                self.refuse(id, error);
-                return;
-            }
-        };
-        let victims: Vec<ClientId> = self
-            .clients
-            .iter()
-            .filter(|(_, _, client)| client.phase == Phase::Open)
-            .map(|(index, generation, client)| (ClientId { index, generation }, client))
-            .filter(|(victim, client)| filter.hits(client) && !(filter.skip_me && *victim == id))
-            .map(|(victim, _)| victim)
-            .collect();
-        if old_form {
-            match victims.is_empty() {
-                true => drop(self.refuse(id, "ERR No such client")),
-                false => self.answer(id, |out| encode::simple(out, "OK")),
-            }
-        } else {
-            self.answer(id, |out| encode::integer(out, victims.len() as i64));
-        }
-        for victim in victims {
-            match victim == id {
-                true => self.finish_after_replies(victim), // it has to hear its own answer
-                false => self.drop_client(victim),
-            }
-        }
-    }
-}
-
-/// CLIENT KILL's filters; all given ones have to match.
-struct KillFilter<'a> {
-    number: Option<u64>,
-    peer: Option<&'a [u8]>,
-    local: Option<&'a [u8]>,
-    normal: bool,
-    skip_me: bool,
-}
-
-impl<'a> KillFilter<'a> {
-    fn read(request: &Request<'a>, old_form: bool) -> Result<KillFilter<'a>, &'static str> {
-        let mut filter =
-            KillFilter { number: None, peer: None, local: None, normal: true, skip_me: true };
-        if old_form {
-            filter.peer = request.get(2);
-            filter.skip_me = false;
-            return Ok(filter);
-        }
-        if !request.len().is_multiple_of(2) {
-            return Err("ERR syntax error");
-        }
-        for at in (2..request.len()).step_by(2) {
-            let value = request.arg(at + 1);
-            match request.arg(at).to_ascii_lowercase().as_slice() {
-                b"id" => {
-                    let error = "ERR client-id should be greater than 0";
-                    filter.number = Some(number_of(value).filter(|n| *n > 0).ok_or(error)?);
-                }
-                b"addr" => filter.peer = Some(value),
-                b"laddr" => filter.local = Some(value),
-                b"type" => match value.to_ascii_lowercase().as_slice() {
-                    b"normal" => {}
-                    b"master" | b"primary" | b"replica" | b"slave" | b"pubsub" => {
-                        filter.normal = false;
-                    }
-                    _ => return Err("ERR Unknown client type"),
-                },
-                b"user" => filter.normal &= value == b"default",
-                b"skipme" => match value.to_ascii_lowercase().as_slice() {
-                    b"yes" => filter.skip_me = true,
-                    b"no" => filter.skip_me = false,
-                    _ => return Err("ERR syntax error"),
-                },
-                _ => return Err("ERR syntax error"),
-            }
-        }
-        Ok(filter)
-    }
-
-    fn hits(&self, client: &Client) -> bool {
-        let (peer, local) = addresses(&client.peer);
-        self.normal
-            && self.number.is_none_or(|number| number == client.number)
-            && self.peer.is_none_or(|wanted| wanted == peer.as_bytes())
-            && self.local.is_none_or(|wanted| wanted == local.as_bytes())
-    }
 }
 
 fn hello_options<'a>(request: &Request<'a>) -> Result<HelloOptions<'a>, String> {
@@ -392,53 +209,8 @@ fn write_hello(encoder: Encoder, protocol: Protocol, number: u64, out: &mut Vec<
     encode::array_header(out, 0);
 }
 
-/// Printable ASCII without blanks, as redis demands of names, and of a bounded length.
-fn is_name(name: &[u8]) -> bool {
-    name.len() <= CLIENT_NAME_BYTES_MAX && name.iter().all(|byte| (b'!'..=b'~').contains(byte))
-}
-
 /// Equal, in a time that does not tell where they differ.
 fn same_bytes(expected: &[u8], given: &[u8]) -> bool {
     let differing = expected.iter().zip(given).fold(0, |sum, (a, b)| sum | (a ^ b));
     expected.len() == given.len() && differing == 0
-}
-
-fn number_of(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-fn addresses(peer: &Peer) -> (String, String) {
-    match peer {
-        Peer::Tcp { peer, local } => (peer.to_string(), local.to_string()),
-        Peer::Unix { path } => (format!("{path}:0"), format!("{path}:0")),
-    }
-}
-
-/// One line of CLIENT LIST, with those of redis' fields that have a meaning here.
-fn client_line(client: &Client, now: Now) -> String {
-    let (peer, local) = addresses(&client.peer);
-    let none = Names::default();
-    let names = client.names.as_deref().unwrap_or(&none);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    format!(
-        "id={} addr={peer} laddr={local} fd=-1 name={} age={} idle={} flags=N db={} sub=0 psub=0 \
-         ssub=0 multi=-1 qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} \
-         omem={} tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
-        client.number,
-        text(&names.name),
-        now.mono_us.saturating_sub(client.opened_us) / US_PER_S,
-        now.mono_us.saturating_sub(client.heard_us) / US_PER_S,
-        client.database,
-        client.tail.len(),
-        client.order.len(),
-        client.output_bytes(),
-        client.buffered_bytes(),
-        if client.last_command.is_empty() { "NULL" } else { client.last_command },
-        match client.protocol {
-            Protocol::Resp2 => 2,
-            Protocol::Resp3 => 3,
-        },
-        text(&names.lib_name),
-        text(&names.lib_version),
-    )
 }

@@ -12,7 +12,7 @@ use crate::base::limits;
 use crate::base::time::Now;
 use crate::config::model::*;
 use crate::relay::Relay;
-use crate::relay::api::{Ask, ClientEnd, CoreIdentity, Dirty, LaneEnd, Peer};
+use crate::relay::api::{Ask, ClientEnd, CoreIdentity, Dirty, LaneEnd, Peer, Shared};
 use crate::resp::args::Request;
 use crate::resp::encode;
 use crate::resp::request::{Parsed, RequestLimits, RequestParser};
@@ -139,12 +139,14 @@ pub(super) struct World {
     stores: Vec<Store>,
     lanes: Vec<(LaneId, Lane)>,
     heard: Vec<(ClientId, Vec<u8>)>,
-    finished: Vec<ClientId>,
+    pub(super) finished: Vec<ClientId>,
     paused: Vec<ClientId>,
     /// Clients that do not read: their output is taken, but never reported as sent.
     deaf: Vec<ClientId>,
     /// Replies are handed over in pieces of this size.
     piece: usize,
+    /// What this core tells one other.
+    pub(super) letters: Vec<(u16, Shared)>,
 }
 
 impl World {
@@ -153,21 +155,25 @@ impl World {
     }
 
     pub(super) fn with(pool: PoolConfig) -> World {
-        let shards = pool.shards.len();
-        let topology = Topology {
-            epoch: 1,
-            pools: vec![PoolTopology {
-                shards: (0..shards)
-                    .map(|n| ShardTopology {
-                        primary: Some(NodeEndpoint::Unix(PathBuf::from(format!("/s{n}")))),
-                        replicas: Vec::new(),
-                    })
-                    .collect(),
-            }],
+        World::cores(vec![pool], 1).remove(0)
+    }
+
+    /// So many cores of one proxy, each with shards of its own. Nothing passes between them but
+    /// what a test hands over.
+    pub(super) fn cores(pools: Vec<PoolConfig>, cores: u16) -> Vec<World> {
+        let shards_max = pools.iter().map(|pool| pool.shards.len()).max().unwrap_or(0);
+        let topology = |pool: &PoolConfig| PoolTopology {
+            shards: (0..pool.shards.len())
+                .map(|n| ShardTopology {
+                    primary: Some(NodeEndpoint::Unix(PathBuf::from(format!("/s{n}")))),
+                    replicas: Vec::new(),
+                })
+                .collect(),
         };
+        let topology = Arc::new(Topology { epoch: 1, pools: pools.iter().map(topology).collect() });
         let config = Arc::new(Config {
             proxy: ProxyConfig {
-                cores: vec![0],
+                cores: (0..usize::from(cores)).collect(),
                 admin_listen: None,
                 stats_listen: None,
                 log_level: LogLevel::Info,
@@ -176,56 +182,63 @@ impl World {
                 spin_us: 0,
                 batch_us: 0,
             },
-            pools: vec![Arc::new(pool)],
+            pools: pools.into_iter().map(Arc::new).collect(),
         });
-        let stats = CoreStats::new(&config);
+        let stats: Arc<[_]> = (0..cores).map(|_| CoreStats::new(&config)).collect();
         let now = Now { mono_us: 1_000_000, wall_us: 1_700_000_000_000_000 };
-        let identity = CoreIdentity { core: 0, cores: 1 };
-        let relay = Relay::new(identity, config, Arc::new(topology), stats.clone(), 7, now);
-        World {
-            relay,
-            stats,
-            now,
-            stores: (0..shards).map(|_| Store::default()).collect(),
-            lanes: Vec::new(),
-            heard: Vec::new(),
-            finished: Vec::new(),
-            paused: Vec::new(),
-            deaf: Vec::new(),
-            piece: usize::MAX,
-        }
+        let world = |core: u16| {
+            let identity = CoreIdentity { core, cores };
+            let (config, topology) = (config.clone(), topology.clone());
+            World {
+                relay: Relay::new(identity, config, topology, stats.clone(), 7, now),
+                stats: stats[usize::from(core)].clone(),
+                now,
+                stores: (0..shards_max).map(|_| Store::default()).collect(),
+                lanes: Vec::new(),
+                heard: Vec::new(),
+                finished: Vec::new(),
+                paused: Vec::new(),
+                deaf: Vec::new(),
+                piece: usize::MAX,
+                letters: Vec::new(),
+            }
+        };
+        (0..cores).map(world).collect()
     }
 
-    fn client(&mut self) -> ClientId {
-        let peer = Peer::Unix { path: "test".into() };
-        let id = self.relay.on_client_open(PoolId(0), peer, self.now).unwrap();
+    pub(super) fn client(&mut self) -> ClientId {
+        self.client_from(PoolId(0), Peer::Unix { path: "test".into() })
+    }
+
+    pub(super) fn client_from(&mut self, pool: PoolId, peer: Peer) -> ClientId {
+        let id = self.relay.on_client_open(pool, peer, self.now).unwrap();
         self.heard.push((id, Vec::new()));
         id
     }
 
-    fn say(&mut self, id: ClientId, bytes: &[u8]) {
+    pub(super) fn say(&mut self, id: ClientId, bytes: &[u8]) {
         self.relay.on_client_bytes(id, bytes, self.now);
         self.run();
     }
 
     /// Says it, and gives all that was heard since.
-    fn ask(&mut self, id: ClientId, bytes: &[u8]) -> String {
+    pub(super) fn ask(&mut self, id: ClientId, bytes: &[u8]) -> String {
         self.say(id, bytes);
         self.heard(id)
     }
 
-    fn heard(&mut self, id: ClientId) -> String {
+    pub(super) fn heard(&mut self, id: ClientId) -> String {
         let heard = &mut self.heard.iter_mut().find(|(of, _)| *of == id).unwrap().1;
         String::from_utf8_lossy(&std::mem::take(heard)).into_owned()
     }
 
-    fn advance(&mut self, ms: u64) {
+    pub(super) fn advance(&mut self, ms: u64) {
         self.now.mono_us += ms * 1000;
         self.run();
     }
 
     /// Turns until nothing moves.
-    fn run(&mut self) {
+    pub(super) fn run(&mut self) {
         for _ in 0..10_000 {
             self.relay.on_turn(self.now);
             let mut moved = false;
@@ -270,6 +283,7 @@ impl World {
             Ask::PauseClient(id) => self.paused.push(id),
             Ask::ResumeClient(id) => self.paused.retain(|paused| *paused != id),
             Ask::Share(_) => {}
+            Ask::Tell { core, news } => self.letters.push((core, news)),
         }
     }
 
@@ -339,6 +353,25 @@ impl World {
         self.lanes.iter().rev().find(|(_, lane)| lane.shard == shard).unwrap().0
     }
 
+    /// This shard answers nothing from now on …
+    pub(super) fn silence(&mut self, shard: usize) {
+        self.stores[shard].silent = true;
+    }
+
+    /// … and now all that it was asked meanwhile.
+    pub(super) fn unsilence(&mut self, shard: usize) {
+        self.stores[shard].silent = false;
+        let held = std::mem::take(&mut self.stores[shard].held);
+        let lane = self.lane_of_shard(shard);
+        self.reply(lane, &held);
+        self.run();
+    }
+
+    /// Requests of clients that the shards have seen.
+    pub(super) fn requests_seen(&self) -> usize {
+        self.stores.iter().flat_map(|store| &store.seen).filter(|name| *name != "PING").count()
+    }
+
     /// A key that lives on this shard.
     fn key_on(&mut self, shard: usize) -> String {
         (0..)
@@ -352,7 +385,7 @@ impl World {
 }
 
 /// A request in RESP.
-fn req(words: &str) -> Vec<u8> {
+pub(super) fn req(words: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
     encode::request(&mut out, &words);

@@ -1,4 +1,4 @@
-//! What is due at the end of a turn: deadlines, reconnects, clients that may go on.
+//! What is due at the end of a turn: deadlines, reconnects, queries, clients that may go on.
 
 use crate::base::ids::ClientId;
 use crate::base::time::{Now, US_PER_MS, US_PER_S};
@@ -18,6 +18,9 @@ impl Relay {
         if !self.naps.is_empty() {
             self.wake_gathers(now);
         }
+        if !self.queries.is_empty() {
+            self.go_on_asking(now);
+        }
         if now.mono_us >= self.idle_sweep_us {
             self.close_idle_clients(now);
         }
@@ -32,7 +35,7 @@ impl Relay {
     /// When `on_turn` is needed again if nothing else happens, in `Now::mono_us`.
     pub fn next_deadline(&self) -> Option<u64> {
         let nap = self.naps.iter().map(|nap| nap.0).min().unwrap_or(u64::MAX);
-        let at = self.sweep_us.min(nap).min(self.idle_sweep_us);
+        let at = self.sweep_us.min(nap).min(self.idle_sweep_us).min(self.query_deadline());
         (at != u64::MAX).then_some(at)
     }
 

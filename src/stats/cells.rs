@@ -1,4 +1,5 @@
-//! The cells of one core: written by it alone, read by the control plane at any time.
+//! The cells of one core: written by it alone, read by the control plane, and by other cores for
+//! INFO, at any time.
 //!
 //! The data plane must write only its own core's cells: [`Cell::add`] is a load and a store, so a
 //! second writer would lose counts. The rows of one core share no cache line with another core's.

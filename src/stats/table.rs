@@ -99,6 +99,8 @@ metrics! {
             "fresh connections closed because descriptors ran short (ulimit -n)";
         TopologyEpoch: Gauge Count "corelay_core_topology_epoch",
             "epoch of the topology that the core works by";
+        AnswersMissed: Counter Count "corelay_core_answers_missed_total",
+            "answers of other cores that a CLIENT LIST or CLIENT KILL did not wait for any longer";
     }
 }
 

@@ -13,11 +13,12 @@ use crossbeam::channel::{Receiver, unbounded};
 use self::puppet::{Puppet, Told};
 use super::balance::Balance;
 use super::{CoreHandle, CoreSetup, spawn_heart};
+use crate::base::ids::PoolId;
 use crate::config::model::{Config, Listen};
 use crate::mailbox::{Letter, MailboxSender, mailbox};
 use crate::net::features::Features;
 use crate::net::listen;
-use crate::relay::api::{ClientEnd, Peer};
+use crate::relay::api::{ClientEnd, Peer, Shared as News};
 use crate::stats::cells::{CoreMetric, CoreStats};
 use crate::stats::sample;
 use crate::topology::Topology;
@@ -28,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct World {
     cores: Vec<CoreHandle>,
     mailboxes: Vec<MailboxSender>,
-    stats: Vec<Arc<CoreStats>>,
+    stats: Arc<[Arc<CoreStats>]>,
     balance: Arc<Balance>,
     /// Of the first pool; of the second, whose clients are refused.
     open: SocketAddr,
@@ -61,7 +62,7 @@ impl World {
             (0..cores).map(|_| mailbox().unwrap()).unzip();
         let balance = Arc::new(Balance::new(cores, 1000));
         let (teller, told) = unbounded();
-        let stats: Vec<_> = (0..cores).map(|_| CoreStats::new(&config)).collect();
+        let stats: Arc<[_]> = (0..cores).map(|_| CoreStats::new(&config)).collect();
         let handles: Vec<_> = receivers
             .into_iter()
             .zip(listeners)
@@ -71,7 +72,7 @@ impl World {
                     index,
                     cpu: 0,
                     config: config.clone(),
-                    stats: stats[index].clone(),
+                    stats: stats.clone(),
                     listeners,
                     mailbox,
                     peers: mailboxes.clone(),
@@ -81,7 +82,7 @@ impl World {
                     every_second: Box::new(|_, _| {}),
                 };
                 let teller = teller.clone();
-                spawn_heart(setup, move |now| Puppet::new(teller, now)).unwrap()
+                spawn_heart(setup, move |now| Puppet::new(teller, index, now)).unwrap()
             })
             .collect();
         for core in &handles {
@@ -361,6 +362,21 @@ fn a_topology_reaches_a_sleeping_core_at_once() {
         let told = world.told.recv_timeout(Duration::from_millis(250)).unwrap();
         assert_eq!(told, Told::Epoch(epoch));
     }
+}
+
+#[test]
+fn what_is_told_to_one_core_is_heard_there() {
+    each_kernel(|features| {
+        let world = World::new(3, features);
+        let client = world.client();
+        for round in 0..10 {
+            for core in [2, 0, 1] {
+                order(&client, &format!("TELL {core} {round}"));
+                let news = News::ScriptFlush(PoolId(round));
+                assert_eq!(world.next_told(), Told::News(core, news));
+            }
+        }
+    });
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! | `LANE address` | connects a lane; `OPEN`, or `CLOSED why`, comes back |
 //! | `FORWARD word` | goes down the lane; what it answers comes back |
 //! | `CUT` | `CloseLane` |
+//! | `TELL core number` | that core's heart hears it |
 //!
 //! Whatever ends is told on a channel.
 
@@ -34,6 +35,8 @@ pub(super) enum Told {
     Opened(Peer),
     Ended(ClientEnd),
     Epoch(u64),
+    /// This core's heart has heard this of another.
+    News(usize, News),
 }
 
 #[derive(Default)]
@@ -55,11 +58,12 @@ pub(super) struct Puppet {
     lane_generation: u32,
     lane_outbox: Outbox,
     told: Sender<Told>,
+    core: usize,
     now: Now,
 }
 
 impl Puppet {
-    pub(super) fn new(told: Sender<Told>, now: Now) -> Puppet {
+    pub(super) fn new(told: Sender<Told>, core: usize, now: Now) -> Puppet {
         Puppet {
             children: Slab::default(),
             pool: ChunkPool::default(),
@@ -69,6 +73,7 @@ impl Puppet {
             lane_generation: 0,
             lane_outbox: Outbox::default(),
             told,
+            core,
             now,
         }
     }
@@ -127,6 +132,10 @@ impl Puppet {
             ["CUT"] => {
                 let (lane, _) = self.lane.take().unwrap();
                 self.asks.push_back(Ask::CloseLane(lane));
+            }
+            ["TELL", core, number] => {
+                let news = News::ScriptFlush(PoolId(number.parse().unwrap()));
+                self.asks.push_back(Ask::Tell { core: core.parse().unwrap(), news });
             }
             _ => panic!("no such order: {line}"),
         }
@@ -200,7 +209,9 @@ impl Heart for Puppet {
         let _ = self.told.send(Told::Epoch(topology.epoch));
     }
 
-    fn on_shared(&mut self, _news: &News) {}
+    fn on_shared(&mut self, news: News, _now: Now) {
+        let _ = self.told.send(Told::News(self.core, news));
+    }
 
     fn on_turn(&mut self, now: Now) {
         self.now = now;

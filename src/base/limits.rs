@@ -47,8 +47,8 @@ pub const LANES_PER_NODE: usize = 1;
 pub const LANE_INFLIGHT_MAX: usize = 64 * 1024;
 /// Bytes that wait to be sent on one lane before the clients that feed it are not read, default.
 pub const LANE_OUTPUT_SOFT_BYTES: usize = 16 * 1024 * 1024;
-/// A partial reply longer than this is streamed to its client (if it is the client's next) instead
-/// of being collected.
+/// A reply longer than this is streamed to its client (if it is the client's next) instead of being
+/// collected.
 pub const REPLY_STREAM_BYTES: usize = 64 * 1024;
 /// One reply that has to be held (out of order, or to be merged), bytes, default.
 pub const REPLY_HELD_MAX_BYTES: usize = REQUEST_BYTES_MAX;
@@ -89,17 +89,14 @@ pub const PASS_ON_BYTES: usize = 16 * 1024;
 /// One receive buffer of a core, bytes: half of what loopback and segmentation offload hand over
 /// at once (64 KiB), twice what redis reads at once.
 pub const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
-/// Receive buffers of a core (a power of two): 256 × 32 KiB = 8 MiB, of which only what was ever
-/// used is resident. They are held during one turn only, never by an idle connection.
+/// Receive buffers of a core (a power of two): 256 × 32 KiB = 8 MiB, made when first needed. They
+/// are held during one turn only, never by an idle connection.
 pub const RECEIVE_BUFFERS: u16 = 256;
 /// The fewest of them that the kernel is offered: each is filled in turn, so the fewer there are
-/// the more of them a processor's cache still knows. The number doubles whenever they run out …
+/// the less memory is touched. The number doubles whenever they run out …
 pub const RECEIVE_BUFFERS_OFFERED_MIN: u16 = 32;
 /// … and is halved after so many turns in which they did not.
 pub const RECEIVE_BUFFERS_CALM_TURNS: u32 = 4096;
-/// Bytes between the starts of two receive buffers beyond their size: without it all starts fall
-/// into the same few sets of the processor's caches.
-pub const RECEIVE_BUFFER_STAGGER_BYTES: usize = 192;
 /// Entries of a core's submission queue (a power of two); when it is full, what is in it is
 /// submitted early.
 pub const RING_SUBMISSIONS: u32 = 1024;

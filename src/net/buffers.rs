@@ -1,8 +1,9 @@
 //! Receive buffers of a core: the kernel takes one when there is something to put into it, so an
 //! idle connection owns none.
 //!
-//! Each buffer is in one of two hands at any time: the kernel's, or those of a [`Received`], which
-//! can be read, not copied, and is consumed by giving back. Called by `sockets` only.
+//! Each buffer is in one of three hands at any time: the kernel's, ours, or those of a
+//! [`Received`], which can be read, not copied, and is consumed by giving it back, or by keeping
+//! its memory: then other memory takes its place. Called by `sockets` only.
 
 use std::io;
 use std::marker::PhantomData;
@@ -15,14 +16,11 @@ use super::boot::BootError;
 use super::pages::Pages;
 use super::ring::{Ring, Token};
 use crate::base::limits::{
-    RECEIVE_BUFFER_BYTES, RECEIVE_BUFFER_STAGGER_BYTES, RECEIVE_BUFFERS,
-    RECEIVE_BUFFERS_CALM_TURNS, RECEIVE_BUFFERS_OFFERED_MIN,
+    RECEIVE_BUFFER_BYTES, RECEIVE_BUFFERS, RECEIVE_BUFFERS_CALM_TURNS, RECEIVE_BUFFERS_OFFERED_MIN,
 };
 
 /// The only buffer group of a ring.
 pub(super) const GROUP: u16 = 0;
-
-const STRIDE_BYTES: usize = RECEIVE_BUFFER_BYTES + RECEIVE_BUFFER_STAGGER_BYTES;
 
 /// Bytes that the kernel has put into a receive buffer; to be given back by
 /// [`Sockets::give_back`](super::sockets::Sockets::give_back).
@@ -31,8 +29,8 @@ const STRIDE_BYTES: usize = RECEIVE_BUFFER_BYTES + RECEIVE_BUFFER_STAGGER_BYTES;
 pub struct Received {
     buffer: u16,
     bytes: u32,
-    /// Start of the memory it lies in: the buffers of another ring are not ours to read.
-    memory: *const u8,
+    /// The list it stands in: the buffers of another ring are not ours to read.
+    list: *const Vec<u8>,
     /// Bound to its core.
     here: PhantomData<*const ()>,
 }
@@ -51,7 +49,11 @@ impl Received {
 /// The memory of all buffers, and the way by which they go to the kernel.
 #[derive(Debug)]
 pub(super) struct ReceiveBuffers {
-    memory: Pages,
+    /// By number; each is empty, of capacity [`RECEIVE_BUFFER_BYTES`] once it has been offered. The
+    /// list itself never moves.
+    list: Box<[Vec<u8>]>,
+    /// Memory for buffers whose own was kept.
+    spares: Vec<Vec<u8>>,
     /// The ring shared with the kernel; `None`: each is given back by a queue entry.
     shared: Option<SharedRing>,
     /// Those that are in the hands of a [`Received`].
@@ -76,8 +78,8 @@ impl ReceiveBuffers {
     /// Makes the buffers and hands all of them to the kernel.
     pub(super) fn new(ring: &mut Ring) -> Result<ReceiveBuffers, BootError> {
         let no_memory = |error| BootError::Other { doing: "memory for receive buffers", error };
-        let memory = Pages::new(STRIDE_BYTES * usize::from(RECEIVE_BUFFERS)).map_err(no_memory)?;
-        let mut buffers = ReceiveBuffers { memory, shared: None, taken: 0 };
+        let list = (0..RECEIVE_BUFFERS).map(|_| Vec::new()).collect();
+        let mut buffers = ReceiveBuffers { list, spares: Vec::new(), shared: None, taken: 0 };
         if ring.features().buffer_ring {
             let bytes = size_of::<BufRingEntry>() * usize::from(RECEIVE_BUFFERS);
             let entries = Pages::new(bytes).map_err(no_memory)?;
@@ -111,30 +113,51 @@ impl ReceiveBuffers {
 
     /// The buffer that a completion names is ours now.
     pub(super) fn take(&mut self, buffer: u16, bytes: u32) -> Received {
-        debug_assert!(buffer < RECEIVE_BUFFERS);
-        debug_assert!(bytes as usize <= RECEIVE_BUFFER_BYTES);
+        assert!(buffer < RECEIVE_BUFFERS && bytes as usize <= RECEIVE_BUFFER_BYTES);
         self.taken += 1;
         if let Some(shared) = &mut self.shared {
             shared.offered -= 1;
         }
-        Received { buffer, bytes, memory: self.memory.start(), here: PhantomData }
+        Received { buffer, bytes, list: self.list.as_ptr(), here: PhantomData }
     }
 
     pub(super) fn bytes<'a>(&'a self, received: &'a Received) -> &'a [u8] {
-        assert!(std::ptr::eq(received.memory, self.memory.start()), "a buffer of another ring");
-        debug_assert!(usize::from(received.buffer) * STRIDE_BYTES < self.memory.bytes());
-        // SAFETY: `take` was called with a number below RECEIVE_BUFFERS, so the offset lies within
-        // the mapping.
-        let start = unsafe { self.memory.start().add(usize::from(received.buffer) * STRIDE_BYTES) };
-        // SAFETY: the kernel wrote `bytes` <= RECEIVE_BUFFER_BYTES bytes here, and leaves the buffer
-        // alone until it is given back, for which `received` is consumed; the mapping is zeroed,
-        // page-aligned memory that lives as long as `self`.
+        assert!(std::ptr::eq(received.list, self.list.as_ptr()), "a buffer of another ring");
+        let start = self.list[usize::from(received.buffer)].as_ptr();
+        // SAFETY: the kernel wrote `bytes` <= RECEIVE_BUFFER_BYTES, the capacity, bytes here, and
+        // leaves the buffer alone until it is offered again, for which `received` is consumed; the
+        // vector is not touched before, and lives as long as `self`.
         unsafe { std::slice::from_raw_parts(start, received.bytes as usize) }
+    }
+
+    /// The memory itself, with what was received; other memory takes its place.
+    pub(super) fn keep(&mut self, received: Received, ring: &mut Ring) -> Vec<u8> {
+        assert!(std::ptr::eq(received.list, self.list.as_ptr()), "a buffer of another ring");
+        let bytes = received.bytes as usize;
+        let fresh = self.spares.pop().unwrap_or_else(new_buffer);
+        let mut kept = std::mem::replace(&mut self.list[usize::from(received.buffer)], fresh);
+        // SAFETY: the kernel wrote so many bytes, at most the capacity (`take` has checked that).
+        unsafe { kept.set_len(bytes) };
+        self.give_back(received, ring);
+        kept
+    }
+
+    /// Takes memory in that was kept and is not needed any more; gives back what is of another size
+    /// or too much.
+    pub(super) fn reuse(&mut self, mut chunk: Vec<u8>) -> Option<Vec<u8>> {
+        if chunk.capacity() != RECEIVE_BUFFER_BYTES
+            || self.spares.len() >= usize::from(RECEIVE_BUFFERS)
+        {
+            return Some(chunk);
+        }
+        chunk.clear();
+        self.spares.push(chunk);
+        None
     }
 
     /// The kernel may write to the buffer again, at the latest when all others have been used.
     pub(super) fn give_back(&mut self, received: Received, ring: &mut Ring) {
-        assert!(std::ptr::eq(received.memory, self.memory.start()), "a buffer of another ring");
+        assert!(std::ptr::eq(received.list, self.list.as_ptr()), "a buffer of another ring");
         self.taken -= 1;
         match &mut self.shared {
             Some(shared) => shared.free.push(received.buffer),
@@ -172,7 +195,7 @@ impl ReceiveBuffers {
 
     /// Never freed: the kernel may still write there.
     pub(super) fn leak(&mut self) {
-        self.memory.leak();
+        std::mem::forget(std::mem::take(&mut self.list));
         if let Some(shared) = &mut self.shared {
             shared.entries.leak();
         }
@@ -183,9 +206,14 @@ impl ReceiveBuffers {
         self.taken
     }
 
-    fn start_of(&self, buffer: u16) -> *mut u8 {
-        // SAFETY: the number is below RECEIVE_BUFFERS, so the offset lies within the mapping.
-        unsafe { self.memory.start().add(usize::from(buffer) * STRIDE_BYTES) }
+    /// Where the kernel may write [`RECEIVE_BUFFER_BYTES`] bytes.
+    fn start_of(&mut self, buffer: u16) -> *mut u8 {
+        let memory = &mut self.list[usize::from(buffer)];
+        if memory.capacity() == 0 {
+            *memory = new_buffer();
+        }
+        debug_assert!(memory.is_empty() && memory.capacity() == RECEIVE_BUFFER_BYTES);
+        memory.as_mut_ptr()
     }
 
     /// Puts one buffer behind the shared ring's tail.
@@ -232,6 +260,10 @@ impl ReceiveBuffers {
             unsafe { ring.push(entry) };
         }
     }
+}
+
+fn new_buffer() -> Vec<u8> {
+    Vec::with_capacity(RECEIVE_BUFFER_BYTES)
 }
 
 /// Makes the kernel take its buffers from `entries`.

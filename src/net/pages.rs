@@ -41,10 +41,6 @@ impl Pages {
         self.start.as_ptr()
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Never unmapped: the kernel may still use it.
     pub(super) fn leak(&mut self) {
         self.bytes = 0;

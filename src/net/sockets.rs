@@ -324,9 +324,20 @@ impl Sockets {
         self.buffers.give_back(received, &mut self.ring);
     }
 
-    /// A chunk whose bytes have all gone, or never will.
+    /// Keeps what was received, with its memory; the kernel gets other memory for the next.
+    pub fn keep(&mut self, received: Received) -> Vec<u8> {
+        self.buffers.keep(received, &mut self.ring)
+    }
+
+    /// A chunk whose bytes have all gone, or never will; those that were receive buffers become
+    /// that again.
     pub fn next_spent(&mut self) -> Option<Vec<u8>> {
-        self.leftovers.spent.pop()
+        while let Some(chunk) = self.leftovers.spent.pop() {
+            if let Some(chunk) = self.buffers.reuse(chunk) {
+                return Some(chunk);
+            }
+        }
+        None
     }
 
     /// Sockets that are open, closed ones that the kernel still has something of included.

@@ -115,6 +115,44 @@ fn bytes_arrive_in_order_and_every_buffer_goes_back() {
 }
 
 #[test]
+fn what_is_kept_stays_as_it_is_while_more_arrives() {
+    each_kernel(|features| {
+        let mut world = World::new(features);
+        let (id, mut far) = world.pair();
+        let (out, mut sink) = world.pair();
+        world.sockets.receive(id);
+        let sent = pattern(3_000_000);
+        let expected = sent.clone();
+        let writer = std::thread::spawn(move || far.write_all(&sent));
+        let mut kept = Vec::new();
+        'until_the_end: for _ in 0..STEPS_MAX {
+            world.sockets.enter(STEP).unwrap();
+            while let Some(event) = world.sockets.next_event() {
+                match event {
+                    Event::Bytes { bytes, .. } => kept.push(world.sockets.keep(bytes)),
+                    Event::Ended { .. } => break 'until_the_end,
+                    other => world.others.push(other),
+                }
+            }
+        }
+        writer.join().unwrap().unwrap();
+        assert_eq!(world.sockets.buffers_taken(), 0);
+        assert!(kept.concat() == expected, "{features}");
+        // Sent on, they are receive buffers again, and nothing for the heart.
+        let chunks = kept.len();
+        world.sockets.outgoing(out).unwrap().extend(kept);
+        world.sockets.send(out);
+        let reader = std::thread::spawn(move || {
+            let mut heard = vec![0; 3_000_000];
+            sink.read_exact(&mut heard).map(|()| heard)
+        });
+        world.until(|world| world.sent(out) == 3_000_000);
+        assert!(reader.join().unwrap().unwrap() == expected, "{features}");
+        assert!(chunks > 50 && world.sockets.next_spent().is_none());
+    });
+}
+
+#[test]
 fn more_senders_than_buffers_are_all_heard() {
     each_kernel(|features| {
         let mut world = World::new(features);

@@ -10,11 +10,12 @@ use super::clock::Clock;
 use super::conn::{Conn, Conns, Door};
 use super::heart::Heart;
 use super::{CoreEvent, CoreSetup, EverySecond, Log};
-use crate::base::limits::IDLE_TICK_MS;
+use crate::base::limits::{IDLE_TICK_MS, PASS_ON_BYTES};
 use crate::base::time::{Now, US_PER_MS};
 use crate::config::model::LogLevel;
 use crate::mailbox::{Letter, Mailbox, MailboxSender};
 use crate::net::boot::BootError;
+use crate::net::buffers::Received;
 use crate::net::event::{Event, Rest, SocketId};
 use crate::net::features::Features;
 use crate::net::ring::Patience;
@@ -149,20 +150,7 @@ impl<H: Heart> Core<H> {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Bytes { socket, bytes } => {
-                match self.conn(socket) {
-                    Conn::Client { id, .. } => {
-                        self.set_waiting(socket, true);
-                        self.heart.on_client_bytes(id, self.sockets.bytes(&bytes), self.now);
-                    }
-                    Conn::Lane { id } => {
-                        self.heart.on_lane_bytes(id, self.sockets.bytes(&bytes), self.now);
-                    }
-                    Conn::Farewell(_) => self.swallow(socket, bytes.len()),
-                    Conn::HalfClosed { .. } | Conn::Free => {}
-                }
-                self.sockets.give_back(bytes);
-            }
+            Event::Bytes { socket, bytes } => self.on_bytes(socket, bytes),
             Event::Sent { socket, bytes, rest } => self.on_sent(socket, bytes, rest),
             Event::Ended { socket, errno } => match self.conn(socket) {
                 Conn::Lane { id } => self.lose_lane(socket, id, errno),
@@ -182,6 +170,30 @@ impl<H: Heart> Core<H> {
             }
             Event::Woken => self.read_letters(),
         }
+    }
+
+    fn on_bytes(&mut self, socket: SocketId, bytes: Received) {
+        let large = bytes.len() >= PASS_ON_BYTES;
+        match self.conn(socket) {
+            Conn::Client { id, .. } => {
+                self.set_waiting(socket, true);
+                if large && self.heart.client_takes_chunk(id, bytes.len()) {
+                    let chunk = self.sockets.keep(bytes);
+                    return self.heart.on_client_chunk(id, chunk, self.now);
+                }
+                self.heart.on_client_bytes(id, self.sockets.bytes(&bytes), self.now);
+            }
+            Conn::Lane { id } => {
+                if large && self.heart.lane_takes_chunk(id, bytes.len()) {
+                    let chunk = self.sockets.keep(bytes);
+                    return self.heart.on_lane_chunk(id, chunk, self.now);
+                }
+                self.heart.on_lane_bytes(id, self.sockets.bytes(&bytes), self.now);
+            }
+            Conn::Farewell(_) => self.swallow(socket, bytes.len()),
+            Conn::HalfClosed { .. } | Conn::Free => {}
+        }
+        self.sockets.give_back(bytes);
     }
 
     fn on_sent(&mut self, socket: SocketId, bytes: usize, rest: Rest) {

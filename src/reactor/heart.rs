@@ -22,10 +22,25 @@ pub trait Heart {
         now: Now,
     ) -> Result<ClientId, &'static [u8]>;
     fn on_client_bytes(&mut self, client: ClientId, bytes: &[u8], now: Now);
+    /// Whether the next `bytes` bytes of this client had better be its own: see `on_client_chunk`.
+    fn client_takes_chunk(&self, _client: ClientId, _bytes: usize) -> bool {
+        false
+    }
+    /// As `on_client_bytes`, with the memory they lie in.
+    fn on_client_chunk(&mut self, client: ClientId, chunk: Vec<u8>, now: Now) {
+        self.on_client_bytes(client, &chunk, now);
+    }
     fn on_client_sent(&mut self, client: ClientId, bytes: usize);
     fn on_client_closed(&mut self, client: ClientId, end: ClientEnd, now: Now);
     fn on_lane_open(&mut self, lane: LaneId, now: Now);
     fn on_lane_bytes(&mut self, lane: LaneId, bytes: &[u8], now: Now);
+    /// As for clients.
+    fn lane_takes_chunk(&self, _lane: LaneId, _bytes: usize) -> bool {
+        false
+    }
+    fn on_lane_chunk(&mut self, lane: LaneId, chunk: Vec<u8>, now: Now) {
+        self.on_lane_bytes(lane, &chunk, now);
+    }
     fn on_lane_sent(&mut self, lane: LaneId, bytes: usize);
     fn on_lane_closed(&mut self, lane: LaneId, end: LaneEnd, now: Now);
     fn on_topology(&mut self, topology: Arc<Topology>, now: Now);
@@ -55,6 +70,12 @@ impl Heart for Relay {
     fn on_client_bytes(&mut self, client: ClientId, bytes: &[u8], now: Now) {
         Relay::on_client_bytes(self, client, bytes, now);
     }
+    fn client_takes_chunk(&self, client: ClientId, bytes: usize) -> bool {
+        Relay::client_takes_chunk(self, client, bytes)
+    }
+    fn on_client_chunk(&mut self, client: ClientId, chunk: Vec<u8>, now: Now) {
+        Relay::on_client_chunk(self, client, chunk, now);
+    }
     fn on_client_sent(&mut self, client: ClientId, bytes: usize) {
         Relay::on_client_sent(self, client, bytes);
     }
@@ -66,6 +87,12 @@ impl Heart for Relay {
     }
     fn on_lane_bytes(&mut self, lane: LaneId, bytes: &[u8], now: Now) {
         Relay::on_lane_bytes(self, lane, bytes, now);
+    }
+    fn lane_takes_chunk(&self, lane: LaneId, bytes: usize) -> bool {
+        Relay::lane_takes_chunk(self, lane, bytes)
+    }
+    fn on_lane_chunk(&mut self, lane: LaneId, chunk: Vec<u8>, now: Now) {
+        Relay::on_lane_chunk(self, lane, chunk, now);
     }
     fn on_lane_sent(&mut self, lane: LaneId, bytes: usize) {
         Relay::on_lane_sent(self, lane, bytes);

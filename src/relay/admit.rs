@@ -31,6 +31,8 @@ impl Relay {
     pub fn on_client_bytes(&mut self, id: ClientId, bytes: &[u8], now: Now) {
         let Some(client) = self.open_client(id) else { return };
         client.heard_us = now.mono_us;
+        let bytes = self.put_large(id, bytes);
+        let Some(client) = self.open_client(id).filter(|_| !bytes.is_empty()) else { return };
         if client.tail.is_empty() && client.stall.is_none() {
             let admitted = self.admit(id, bytes, now);
             if let Some(lane) = admitted.pass_on {
@@ -146,10 +148,17 @@ impl Relay {
         (args, requests): (&mut Vec<ArgRange>, &mut u64),
         now: Now,
     ) -> Admitted {
+        if self.open_client(id).is_none() {
+            return Admitted { used: bytes.len(), pass_on: None };
+        }
+        if !self.may_take_in(id) {
+            return Admitted { used: 0, pass_on: None };
+        }
         let Some(client) = self.open_client(id) else {
             return Admitted { used: bytes.len(), pass_on: None };
         };
         let mut parser = std::mem::take(&mut client.parser);
+        let mut large = client.large.take();
         // Swapped, not copied: a request of a million arguments may come byte by byte.
         if !client.tail_args.is_empty() {
             *args = std::mem::take(&mut client.tail_args);
@@ -160,10 +169,24 @@ impl Relay {
         while let Some(rest) = bytes.get(used..)
             && !rest.is_empty()
         {
-            if !self.may_take_in(id) {
+            if used > 0 && !self.may_take_in(id) {
                 break;
             }
-            match parser.parse(rest, args, &limits) {
+            let parsed = match &large {
+                None => parser.parse(rest, args, &limits),
+                Some(large) => parser.parse(rest, args, &limits.behind(large.body_end)),
+            };
+            match parsed {
+                Ok(Parsed::Request { bytes: length }) if large.is_some() => {
+                    let (behind, _) = rest.split_at(length.min(rest.len()));
+                    used += length;
+                    *requests += 1;
+                    if let Some(large) = large.take() {
+                        let cell = self.stats.pool(pool, PoolMetric::RequestBytes);
+                        cell.add(large.bytes() as u64);
+                        self.dispatch_large(id, large, behind, args, now);
+                    }
+                }
                 Ok(Parsed::Request { bytes: length }) => {
                     let (whole, _) = rest.split_at(length.min(rest.len()));
                     let request = Request { bytes: whole, ranges: args };
@@ -189,8 +212,15 @@ impl Relay {
                     }
                 }
                 Ok(Parsed::More) => {
+                    let kept = large.is_none() && self.begin_large(id, &mut parser, rest, args);
+                    if kept {
+                        used = bytes.len();
+                    }
                     if let Some(client) = self.open_client(id) {
                         client.parser = parser;
+                        if !kept {
+                            client.large = large;
+                        }
                         if !args.is_empty() {
                             client.tail_args = std::mem::take(args);
                         }
@@ -198,6 +228,9 @@ impl Relay {
                     return Admitted { used, pass_on: None };
                 }
                 Err(error) => {
+                    if let Some(client) = self.open_client(id) {
+                        client.large = large; // to be thrown away with the rest
+                    }
                     self.end_by_protocol_error(id, error);
                     return Admitted { used: bytes.len(), pass_on: None };
                 }

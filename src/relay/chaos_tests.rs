@@ -282,7 +282,11 @@ impl Chaos {
         let id = player.id;
         if !player.paused && !player.to_say.is_empty() {
             let some: Vec<u8> = player.to_say.drain(..bytes.min(player.to_say.len())).collect();
-            self.world.relay.on_client_bytes(id, &some, now);
+            if self.world.relay.client_takes_chunk(id, some.len()) {
+                self.world.relay.on_client_chunk(id, some, now);
+            } else {
+                self.world.relay.on_client_bytes(id, &some, now);
+            }
         }
         let player = &mut self.players[at];
         if player.deaf {
@@ -351,7 +355,11 @@ impl Chaos {
         if empty {
             self.take(Dirty::Lane(id));
         }
-        self.relay().on_lane_bytes(id, &reply, now);
+        if self.relay().lane_takes_chunk(id, reply.len()) {
+            self.relay().on_lane_chunk(id, reply, now);
+        } else {
+            self.relay().on_lane_bytes(id, &reply, now);
+        }
     }
 
     fn fault(&mut self) {

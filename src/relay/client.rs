@@ -3,6 +3,7 @@
 use crate::base::buffer::Outbox;
 use crate::base::ids::PoolId;
 use crate::relay::api::Peer;
+use crate::relay::large::Large;
 use crate::relay::order::Order;
 use crate::resp::Protocol;
 use crate::resp::args::ArgRange;
@@ -21,12 +22,15 @@ pub(super) struct Client {
     pub(super) authenticated: bool,
 
     /// Bytes received that are not yet taken in: an unfinished request, or, while `stall` is set,
-    /// any number of requests. `tail[0]` is the first byte of a request.
+    /// any number of requests. `tail[0]` is the first byte of a request (or of what follows the
+    /// large value of `large`).
     pub(super) tail: Vec<u8>,
     /// How far the parser is with the request at `tail[0]`.
     pub(super) parser: RequestParser,
     /// The arguments of that request found so far.
     pub(super) tail_args: Vec<ArgRange>,
+    /// A large request under way; what follows its large argument goes to `tail`.
+    pub(super) large: Option<Box<Large>>,
 
     pub(super) order: Order,
     pub(super) outbox: Outbox,
@@ -98,6 +102,7 @@ impl Client {
             tail: Vec::new(),
             parser: RequestParser::default(),
             tail_args: Vec::new(),
+            large: None,
             order: Order::default(),
             outbox: Outbox::default(),
             sending_bytes: 0,
@@ -124,7 +129,8 @@ impl Client {
 
     /// Bytes of memory that this client's buffers hold.
     pub(super) fn buffered_bytes(&self) -> usize {
-        self.output_bytes() + self.tail.len()
+        let large = self.large.as_ref().map_or(0, |large| large.bytes());
+        self.output_bytes() + self.tail.len() + large
     }
 
     pub(super) fn names_mut(&mut self) -> &mut Names {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::base::buffer::Outbox;
 use crate::base::ids::{LaneId, PoolId, ShardId};
 use crate::base::time::{Now, US_PER_MS};
 use crate::relay::Relay;
@@ -53,6 +54,12 @@ impl Relay {
     pub(super) fn put_lane_owned(&mut self, index: u32, bytes: Vec<u8>) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         lane.outbox.put_owned(bytes, &mut self.chunks);
+        self.mark_lane(index);
+    }
+
+    pub(super) fn put_lane_parts(&mut self, index: u32, parts: &mut Outbox) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        lane.outbox.append(parts);
         self.mark_lane(index);
     }
 

@@ -38,6 +38,9 @@ mod gather;
 mod info;
 mod lane;
 mod lanes;
+mod large;
+#[cfg(test)]
+mod large_tests;
 mod local;
 mod order;
 mod pair;
@@ -257,6 +260,9 @@ impl Relay {
         let Some(mut client) = self.clients.remove(id.index, id.generation) else { return };
         self.buffered_bytes = self.buffered_bytes.saturating_sub(client.buffered_bytes());
         client.outbox.clear(&mut self.chunks);
+        if let Some(large) = &mut client.large {
+            large.parts.clear(&mut self.chunks);
+        }
         for reply in client.order.drain() {
             give_spare(&mut self.spares, reply);
         }

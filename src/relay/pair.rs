@@ -66,6 +66,38 @@ impl Relay {
         }
     }
 
+    /// Whether the next `bytes` bytes of this lane are the middle of a value on its way to a
+    /// client: then they need not be copied.
+    pub fn lane_takes_chunk(&self, id: LaneId, bytes: usize) -> bool {
+        self.lanes.get(id.index as usize).is_some_and(|lane| {
+            lane.generation == id.generation
+                && lane.flow == Flow::Stream
+                && lane.scanner.body_left() >= bytes as u64
+        })
+    }
+
+    /// As [`on_lane_bytes`](Relay::on_lane_bytes), if that was wanted.
+    pub fn on_lane_chunk(&mut self, id: LaneId, chunk: Vec<u8>, now: Now) {
+        let takes = self.lane_takes_chunk(id, chunk.len());
+        let target = match self.lanes.get_mut(id.index as usize) {
+            Some(lane) if takes => lane.inflight.front().map(|token| token.target),
+            _ => None,
+        };
+        let live = match target {
+            Some(Target::Client { client, .. }) => self.live_client(client).map(|_| client),
+            _ => None,
+        };
+        let (Some(client), Some(lane)) = (live, self.lanes.get_mut(id.index as usize)) else {
+            return self.on_lane_bytes(id, &chunk, now);
+        };
+        lane.heard_us = now.mono_us;
+        let cell = self.stats.shard(lane.pool, lane.shard, ShardMetric::ResponseBytes);
+        cell.add(chunk.len() as u64);
+        let scanned = lane.scanner.scan(&chunk);
+        debug_assert_eq!(scanned, Ok(Scanned::More), "a body's CRLF is still to come");
+        self.put_client(client, Reply::Owned(chunk));
+    }
+
     /// The last piece (often the only one) of a reply.
     #[inline]
     fn on_reply(&mut self, index: u32, kind: u8, piece: &[u8], now: Now) {
@@ -140,7 +172,9 @@ impl Relay {
             Flow::Drop => {}
             Flow::Collect => {
                 lane.tail.extend_from_slice(piece);
-                if lane.tail.len() < REPLY_STREAM_BYTES {
+                // A value says how long it will be.
+                let known_bytes = lane.tail.len() as u64 + lane.scanner.body_left();
+                if known_bytes < REPLY_STREAM_BYTES as u64 {
                     return;
                 }
                 match target {
@@ -306,10 +340,15 @@ impl Relay {
 
     /// No more requests of this client; it is closed when its last reply has left.
     pub(super) fn finish_after_replies(&mut self, id: ClientId) {
-        let Some(client) = self.open_client(id) else { return };
+        let client = self.clients.get_mut(id.index, id.generation);
+        let Some(client) = client.filter(|client| client.phase == Phase::Open) else { return };
         client.phase = Phase::Closing;
-        let tail = std::mem::take(&mut client.tail).len();
+        let mut tail = std::mem::take(&mut client.tail).len();
         client.tail_args = Vec::new();
+        if let Some(mut large) = client.large.take() {
+            tail += large.bytes();
+            large.parts.clear(&mut self.chunks);
+        }
         let finished = client.order.is_empty();
         if finished {
             client.phase = Phase::Closed;

@@ -144,7 +144,7 @@ pub(super) struct World {
     /// Clients that do not read: their output is taken, but never reported as sent.
     deaf: Vec<ClientId>,
     /// Replies are handed over in pieces of this size.
-    piece: usize,
+    pub(super) piece: usize,
     /// What this core tells one other.
     pub(super) letters: Vec<(u16, Shared)>,
 }
@@ -345,7 +345,11 @@ impl World {
     fn reply(&mut self, id: LaneId, bytes: &[u8]) {
         let piece = self.piece;
         for piece in bytes.chunks(piece.min(bytes.len().max(1))) {
-            self.relay.on_lane_bytes(id, piece, self.now);
+            if self.relay.lane_takes_chunk(id, piece.len()) {
+                self.relay.on_lane_chunk(id, piece.to_vec(), self.now);
+            } else {
+                self.relay.on_lane_bytes(id, piece, self.now);
+            }
         }
     }
 

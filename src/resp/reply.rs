@@ -120,6 +120,11 @@ impl ReplyScanner {
         (self.kind != 0).then_some(self.kind)
     }
 
+    /// Bytes of the body under way that are still to come; 0 outside of one.
+    pub fn body_left(&self) -> u64 {
+        if self.waits_for == Part::Body { self.number } else { 0 }
+    }
+
     fn scan_parts(&mut self, bytes: &[u8]) -> Result<Scanned, ReplyError> {
         let mut rest = bytes;
         while let [first, tail @ ..] = rest {

@@ -28,6 +28,13 @@ pub struct RequestLimits {
     pub request_bytes_max: usize,
 }
 
+impl RequestLimits {
+    /// For what follows the first `bytes` bytes of a request.
+    pub fn behind(&self, bytes: usize) -> RequestLimits {
+        RequestLimits { request_bytes_max: self.request_bytes_max.saturating_sub(bytes), ..*self }
+    }
+}
+
 /// What one call of [`RequestParser::parse`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
@@ -105,6 +112,20 @@ impl RequestParser {
         };
         args.clear();
         self.arguments(bytes, 1 + header_bytes, count, args, limits)
+    }
+
+    /// In the middle of an argument's body: the offset of its end from the request's first byte.
+    pub fn body_end(&self) -> Option<usize> {
+        (self.waits_for == Part::BodyEnd).then_some(self.at as usize)
+    }
+
+    /// In the middle of an argument's body: from now on the request is taken to begin at the end of
+    /// that body. What was found so far keeps its meaning; ranges of later arguments, and the
+    /// length of the request, count from there.
+    pub fn forget_up_to_body_end(&mut self) {
+        if self.waits_for == Part::BodyEnd {
+            self.at = 0;
+        }
     }
 
     /// Nothing of a request has been seen yet, or no more than an unfinished count line.

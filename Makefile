@@ -13,9 +13,10 @@ run: toolchain servers ## build and start a throw-away stack: three redis-server
 	cargo build --release --locked
 	exec ./target/release/corelay demo
 
-test: toolchain servers clients ## all tests, against real servers and client libraries
-	@.ci/need nutcracker=nutcracker
+test: toolchain servers clients ## all tests, against real servers and client libraries; the budget of instructions
+	@.ci/need nutcracker=nutcracker valgrind=valgrind
 	cargo test --locked
+	perf/instructions
 
 bench: toolchain ## in-process benchmarks: parser, scanner, lookup, hash, the whole relay
 	cargo bench --locked

@@ -3,8 +3,11 @@
 //!
 //! The shards are a loop in this file that answers GET, MGET and SET of keys of 16 bytes; `shards
 //! alone` says what that loop itself costs for each request, to be taken off the other figures.
+//!
+//! Before a case is measured, its turns must have come to do without the allocator.
 #![allow(clippy::panic, reason = "a benchmark fails by panicking")]
 
+mod counting;
 mod meter;
 
 use std::collections::VecDeque;
@@ -18,10 +21,6 @@ use corelay::relay::api::{Ask, CoreIdentity, Dirty, Peer};
 use corelay::stats::cells::CoreStats;
 use corelay::topology::{NodeEndpoint, PoolTopology, ShardTopology, Topology};
 use meter::{Meter, key, request};
-
-/// The one of the binary.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SHARDS: usize = 3;
 const KEY_BYTES: usize = 16;
@@ -196,7 +195,13 @@ impl World {
                 let mut replies = self.spare.pop().unwrap_or_default();
                 match self.chunks.len() {
                     1 => answer(&self.chunks[0], &mut replies),
-                    _ => answer(self.chunks.make_contiguous().concat().as_slice(), &mut replies),
+                    _ => {
+                        let mut whole = self.spare.pop().unwrap_or_default();
+                        self.chunks.iter().for_each(|chunk| whole.extend_from_slice(chunk));
+                        answer(&whole, &mut replies);
+                        whole.clear();
+                        self.spare.push(whole);
+                    }
                 }
                 self.relay.on_lane_sent(lane, bytes);
                 self.replies.push((lane, replies));
@@ -232,21 +237,42 @@ fn mget_of_ten(number: usize, says: &mut Vec<u8>, hears: &mut Vec<u8>) {
     keys.iter().for_each(|key| value(key, hears));
 }
 
+/// Replies of several parts are gathered in buffers of their own; whatever is passed on or answered
+/// at once needs none.
+fn expect_no_allocation(name: &str, world: &mut World) {
+    // A latency's histogram is made when a family is first heard of, buffers grow to their size.
+    for _ in 0..20 {
+        world.turn();
+    }
+    let before = counting::allocations();
+    for _ in 0..100 {
+        world.turn();
+    }
+    let made = counting::allocations() - before;
+    assert!(made == 0, "{name}: {made} allocations in 100 turns");
+}
+
 fn main() {
     let meter = Meter::from_args();
     type Make = fn(usize, &mut Vec<u8>, &mut Vec<u8>);
     let cases: [(&str, Make, usize, usize); 8] = [
-        ("relay: GET, 50 clients", get, 50, 1),
+        ("relay: GET, 50 clients, pipeline 1", get, 50, 1),
         ("relay: GET, 50 clients, pipeline 16", get, 50, 16),
         ("relay: GET, 50 clients, pipeline 64", get, 50, 64),
-        ("relay: SET, 50 clients", set, 50, 1),
+        ("relay: SET, 50 clients, pipeline 1", set, 50, 1),
         ("relay: SET, 50 clients, pipeline 16", set, 50, 16),
         ("relay: SET, 50 clients, pipeline 64", set, 50, 64),
         ("relay: MGET of 10, 50 clients", mget_of_ten, 50, 1),
         ("relay: PING, 50 clients, pipeline 16", ping, 50, 16),
     ];
     for (name, make, clients, requests) in cases {
+        if !meter.wants(name) {
+            continue;
+        }
         let mut world = World::new(clients, requests, make);
+        if !name.contains("MGET") {
+            expect_no_allocation(name, &mut world);
+        }
         meter.case(name, clients * requests, clients as u64, || world.turn());
     }
     let mut requests = Vec::new();

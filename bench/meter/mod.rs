@@ -2,7 +2,7 @@
 //! what one unit of it took.
 //!
 //! `cargo bench` measures; `cargo test` runs every case once, so that none can rot. A word on the
-//! command line chooses the cases whose name contains it, `--repeat=N` runs each N times and
+//! command line chooses the cases whose name contains it (`=name`: that one), `--repeat=N` runs each N times and
 //! measures nothing (for callgrind). The figure to compare is the lowest of the samples: noise only
 //! adds. Instructions are steadier still where they matter: `perf/instructions`.
 #![allow(
@@ -40,9 +40,17 @@ impl Meter {
         }
     }
 
+    /// Whether the command line asks for this case.
+    pub fn wants(&self, name: &str) -> bool {
+        self.filter.as_ref().is_none_or(|filter| match filter.strip_prefix('=') {
+            Some(whole) => name == whole,
+            None => name.contains(filter.as_str()),
+        })
+    }
+
     /// Runs `work`, which does `units` of something and gives `expected`.
     pub fn case(&self, name: &str, units: usize, expected: u64, mut work: impl FnMut() -> u64) {
-        if self.filter.as_ref().is_some_and(|filter| !name.contains(filter.as_str())) {
+        if !self.wants(name) {
             return;
         }
         let mut once = |times: u32| {

@@ -108,8 +108,9 @@ pub const WRITE_CHUNKS_MAX: usize = 64;
 pub const SOCKETS_MAX: usize = 1 << 24;
 /// Longest sleep of a core without traffic, ms: what its housekeeping needs, and no more.
 pub const IDLE_TICK_MS: u64 = 500;
-/// How often the executor that hosts a core gets its turn while there is traffic, ms.
-pub const BUSY_TICK_MS: u64 = 10;
+/// How often the executor that hosts a core gets its turn, ms. Its only task counts seconds; every
+/// turn of its costs some system calls and wakes a sleeping core.
+pub const BUSY_TICK_MS: u64 = 100;
 /// A client that was told goodbye is listened to for so long, so that no RST overtakes the last
 /// reply, ms …
 pub const FAREWELL_MS: u64 = 1_000;

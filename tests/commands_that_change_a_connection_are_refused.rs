@@ -8,7 +8,7 @@ mod support;
 
 use support::{Options, Stack, Value};
 
-const REFUSED: [&str; 41] = [
+const REFUSED: [&str; 46] = [
     "MULTI",
     "EXEC",
     "DISCARD",
@@ -27,6 +27,11 @@ const REFUSED: [&str; 41] = [
     "BZMPOP 1 1 key MIN",
     "XREAD BLOCK 100 STREAMS stream $",
     "XREADGROUP GROUP g c BLOCK 100 STREAMS stream >",
+    "BLMOVEM key key LEFT RIGHT 1",
+    "TS.READ series 0 BLOCK 0 1",
+    "HIMPORT PREPARE fields a b",
+    "HIMPORT SET key fields 1 2",
+    "HIMPORT DISCARDALL",
     "CLIENT REPLY OFF",
     "CLIENT REPLY SKIP",
     "CLIENT TRACKING ON",

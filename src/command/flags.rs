@@ -106,6 +106,7 @@ bits! { Categories:
     CONNECTION = "connection",
     TRANSACTION = "transaction",
     SCRIPTING = "scripting",
+    ARRAY = "array",
 }
 
 #[cfg(test)]

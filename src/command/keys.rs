@@ -57,10 +57,14 @@ pub fn find_keys(
     }
 }
 
-/// Whether XREAD or XREADGROUP has the option BLOCK. What follows STREAMS is no option, and
-/// neither is an argument of another option.
-pub fn has_block_option(request: &Request<'_>) -> bool {
-    stream_options(request).block
+/// Whether XREAD, XREADGROUP or TS.READ has the option BLOCK. What follows STREAMS is no option,
+/// and neither is an argument of another option.
+pub fn has_block_option(command: &Command, request: &Request<'_>) -> bool {
+    match command.keys {
+        Keys::Streams => stream_options(request).block,
+        // `key timestamp [BLOCK milliseconds min_count] [MAX_COUNT max_count]`, all else numbers
+        _ => request.iter().skip(3).any(|option| is(option, "block")),
+    }
 }
 
 fn range(
@@ -191,7 +195,8 @@ struct StreamOptions {
     streams: Option<usize>,
 }
 
-/// `[GROUP group consumer] [COUNT n] [BLOCK ms] [CLAIM ms] [NOACK] STREAMS key … id …`
+/// `[GROUP group consumer] [COUNT n] [MAXCOUNT n] [MAXSIZE n] [BLOCK ms] [CLAIM ms] [NOACK]
+/// STREAMS key … id …`
 fn stream_options(request: &Request<'_>) -> StreamOptions {
     let mut found = StreamOptions { block: false, streams: None };
     let mut at = 1;
@@ -202,7 +207,7 @@ fn stream_options(request: &Request<'_>) -> StreamOptions {
         } else if is(option, "block") {
             found.block = true;
             at += 2;
-        } else if is(option, "count") || is(option, "claim") {
+        } else if ["count", "claim", "maxcount", "maxsize"].iter().any(|name| is(option, name)) {
             at += 2;
         } else if is(option, "group") {
             at += 3;

@@ -198,6 +198,7 @@ pub enum Family {
     Stream,
     Geo,
     HyperLogLog,
+    Array,
     Generic,
     Scripting,
     PubSub,
@@ -212,7 +213,7 @@ pub enum Family {
 }
 
 impl Family {
-    pub const COUNT: usize = 18;
+    pub const COUNT: usize = 19;
 
     /// As COMMAND DOCS writes the group.
     pub const fn name(self) -> &'static str {
@@ -226,6 +227,7 @@ impl Family {
             Family::Stream => "stream",
             Family::Geo => "geo",
             Family::HyperLogLog => "hyperloglog",
+            Family::Array => "array",
             Family::Generic => "generic",
             Family::Scripting => "scripting",
             Family::PubSub => "pubsub",
@@ -250,6 +252,7 @@ impl Family {
             Family::Stream => Categories::STREAM,
             Family::Geo => Categories::GEO,
             Family::HyperLogLog => Categories::HYPERLOGLOG,
+            Family::Array => Categories::ARRAY,
             Family::Generic => Categories::KEYSPACE,
             Family::Scripting => Categories::SCRIPTING,
             Family::Connection => Categories::CONNECTION,

@@ -63,7 +63,7 @@ impl Relay {
         }
         match command.run {
             Run::Forward => self.forward(id, command, request, now),
-            Run::ForwardUnlessBlock if has_block_option(request) => {
+            Run::ForwardUnlessBlock if has_block_option(command, request) => {
                 self.answer(id, |out| errors::refused(command, Refusal::Blocking, out));
                 Outcome::Done
             }

@@ -59,6 +59,7 @@ pub const FAMILIES: [Family; Family::COUNT] = [
     Family::Stream,
     Family::Geo,
     Family::HyperLogLog,
+    Family::Array,
     Family::Generic,
     Family::Scripting,
     Family::PubSub,

@@ -120,6 +120,8 @@ fn streams_and_their_options() {
     finds("XREAD count 1 block 0 streams a 0", "a");
     finds("XREAD BLOCK STREAMS STREAMS a 0", "a");
     finds("XREADGROUP GROUP g STREAMS COUNT 1 CLAIM 5 NOACK STREAMS a >", "a");
+    finds("XREAD COUNT 1 MAXCOUNT 5 maxsize 9 STREAMS a b 0 0", "a b");
+    finds("XREADGROUP COUNT 1 GROUP g c MAXCOUNT 5 STREAMS a >", "a");
     fails("XREAD STREAMS a b 0", KeysError::Unbalanced);
     fails("XREAD COUNT 1 STREAMS", KeysError::Syntax);
     fails("XREAD COUNT 1 a", KeysError::Syntax);
@@ -131,8 +133,16 @@ fn streams_and_their_options() {
         ("XREADGROUP GROUP BLOCK BLOCK COUNT 1 STREAMS a >", false),
         ("XREAD STREAMS BLOCK 0", false),
         ("XREAD COUNT BLOCK STREAMS a 0", false),
+        ("XREAD MAXCOUNT 9 MAXSIZE 99 BLOCK 0 STREAMS a 0", true),
+        ("XREAD MAXSIZE BLOCK STREAMS a 0", false),
+        ("TS.READ a 0", false),
+        ("TS.READ block 0 MAX_COUNT 5", false),
+        ("TS.READ a 0 BLOCK 0 1", true),
+        ("TS.READ a 0 MAX_COUNT 5 block 0 1", true),
     ] {
-        assert_eq!(has_block_option(&Owned::of_words(words).request()), blocks, "{words}");
+        let owned = Owned::of_words(words);
+        let Lookup::Found(command) = lookup(&owned.request()) else { panic!("{words}: unknown") };
+        assert_eq!(has_block_option(command, &owned.request()), blocks, "{words}");
     }
 }
 
@@ -188,6 +198,6 @@ fn hostile_requests_are_harmless() {
         } else {
             assert!(out.is_empty(), "{}", command.name);
         }
-        has_block_option(&request);
+        has_block_option(command, &request);
     }
 }

@@ -36,6 +36,32 @@ fn every_command_is_found_in_any_case_of_letters() {
     assert!(by_name("get|set").is_none());
 }
 
+/// What redis 8.8 and 8.10 and Valkey 9.1 brought; the live server of the tests may be older.
+#[test]
+fn commands_of_the_newest_servers_are_known() {
+    use crate::command::model::{Counted, Keys, Refusal, Run};
+    let key = Keys::Range { first: 1, last: 1, step: 1 };
+    let two_keys = Keys::Range { first: 1, last: 2, step: 1 };
+    let card = Keys::Numkeys { at: 1, of: Counted::Card };
+    for (name, arity, keys, run) in [
+        ("increx", -2, key, Run::Forward),
+        ("xnack", -7, key, Run::Forward),
+        ("arset", -4, key, Run::Forward),
+        ("argrep", -6, key, Run::Forward),
+        ("lmovem", -5, two_keys, Run::Forward),
+        ("blmovem", -6, two_keys, Run::Refuse(Refusal::Blocking)),
+        ("sunioncard", -3, card, Run::Forward),
+        ("sdiffcard", -3, card, Run::Forward),
+        ("ts.read", -3, key, Run::ForwardUnlessBlock),
+        ("himport|prepare", -4, Keys::None, Run::Refuse(Refusal::ConnectionState)),
+        ("backup|start", 2, Keys::None, Run::Refuse(Refusal::ServerAdministration)),
+    ] {
+        let command = by_name(name).unwrap();
+        assert_eq!((command.arity, command.keys, command.run), (arity, keys, run), "{name}");
+    }
+    assert_eq!(all().filter(|command| command.name.starts_with("ar")).count(), 18);
+}
+
 #[test]
 fn the_table_is_in_order() {
     let mut seen = BTreeSet::new();

@@ -5,10 +5,11 @@ use super::line::*;
 #[rustfmt::skip]
 pub(super) static COMMANDS: &[Command] = &family(Family::Cluster, [
     // As redis answers it without cluster mode.
-    cmd("asking",    "3.0.0",  1, FAST,           NO_KEYS, NOT_A_CLUSTER).acl(CONNECTION),
-    cmd("cluster",   "3.0.0", -2, 0,              NO_KEYS, HELP).with(CLUSTER_COMMANDS),
-    cmd("readonly",  "3.0.0",  1, FAST | ANYTIME, NO_KEYS, OK).acl(CONNECTION),
-    cmd("readwrite", "3.0.0",  1, FAST | ANYTIME, NO_KEYS, OK).acl(CONNECTION),
+    cmd("asking",      "3.0.0",  1, FAST,           NO_KEYS, NOT_A_CLUSTER).acl(CONNECTION),
+    cmd("cluster",     "3.0.0", -2, 0,              NO_KEYS, HELP).with(CLUSTER_COMMANDS),
+    cmd("clusterscan", "9.1.0", -2, READONLY,       NO_KEYS, NOT_A_CLUSTER).acl(KEYSPACE),
+    cmd("readonly",    "3.0.0",  1, FAST | ANYTIME, NO_KEYS, OK).acl(CONNECTION),
+    cmd("readwrite",   "3.0.0",  1, FAST | ANYTIME, NO_KEYS, OK).acl(CONNECTION),
 ]);
 
 #[rustfmt::skip]

@@ -13,6 +13,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Hash, [
     cmd("hgetall",      "2.0.0",  2, READONLY,               KEY, FORWARD),
     cmd("hgetdel",      "8.0.0", -5, WRITE | FAST,           KEY, FORWARD),
     cmd("hgetex",       "8.0.0", -5, WRITE | FAST,           KEY, FORWARD),
+    cmd("himport",      "8.10.0", -2, 0,                     NO_KEYS, HELP).with(HIMPORT_COMMANDS),
     cmd("hincrby",      "2.0.0",  4, WRITE | DENYOOM | FAST, KEY, FORWARD),
     cmd("hincrbyfloat", "2.6.0",  4, WRITE | DENYOOM | FAST, KEY, FORWARD),
     cmd("hkeys",        "2.0.0",  2, READONLY,               KEY, FORWARD),
@@ -32,4 +33,13 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Hash, [
     cmd("hstrlen",      "3.2.0",  3, READONLY | FAST,        KEY, FORWARD),
     cmd("httl",         "7.4.0", -5, READONLY | FAST,        KEY, FORWARD),
     cmd("hvals",        "2.0.0",  2, READONLY,               KEY, FORWARD),
+]);
+
+/// Names of fields that a connection keeps: they would be there for whoever shares the lane.
+#[rustfmt::skip]
+static HIMPORT_COMMANDS: &[Command] = &family(Family::Hash, [
+    cmd("himport|discard",    "8.10.0",  3, 0,               NO_KEYS, REFUSE_STATE),
+    cmd("himport|discardall", "8.10.0",  2, 0,               NO_KEYS, REFUSE_STATE),
+    cmd("himport|prepare",    "8.10.0", -4, 0,               NO_KEYS, REFUSE_STATE),
+    cmd("himport|set",        "8.10.0", -5, WRITE | DENYOOM, KEY_2,   REFUSE_STATE),
 ]);

@@ -5,6 +5,7 @@ use super::line::*;
 #[rustfmt::skip]
 pub(super) static COMMANDS: &[Command] = &family(Family::List, [
     cmd("blmove",     "6.2.0",  6, WRITE | DENYOOM | NOSCRIPT | BLOCKING, keys(1, 2, 1),   REFUSE_BLOCKING),
+    cmd("blmovem",    "8.10.0", -6, WRITE | DENYOOM | BLOCKING,           keys(1, 2, 1),   REFUSE_BLOCKING),
     cmd("blmpop",     "7.0.0", -5, WRITE | BLOCKING,                      counted(2, Pop), REFUSE_BLOCKING),
     cmd("blpop",      "2.0.0", -3, WRITE | NOSCRIPT | BLOCKING,           keys(1, -2, 1),  REFUSE_BLOCKING),
     cmd("brpop",      "2.0.0", -3, WRITE | NOSCRIPT | BLOCKING,           keys(1, -2, 1),  REFUSE_BLOCKING),
@@ -13,6 +14,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::List, [
     cmd("linsert",    "2.2.0",  5, WRITE | DENYOOM,                       KEY,             FORWARD),
     cmd("llen",       "1.0.0",  2, READONLY | FAST,                       KEY,             FORWARD),
     cmd("lmove",      "6.2.0",  5, WRITE | DENYOOM,                       keys(1, 2, 1),   FORWARD),
+    cmd("lmovem",     "8.10.0", -5, WRITE | DENYOOM,                      keys(1, 2, 1),   FORWARD),
     cmd("lmpop",      "7.0.0", -4, WRITE,                                 counted(1, Pop), FORWARD),
     cmd("lpop",       "1.0.0", -2, WRITE | FAST,                          KEY,             FORWARD),
     cmd("lpos",       "6.0.6", -3, READONLY,                              KEY,             FORWARD),

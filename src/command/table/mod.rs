@@ -6,6 +6,7 @@
 //! server refuses what it does not know itself. `tests/command_table_is_redis.rs` holds the table
 //! against a live server.
 
+mod array;
 mod bitmap;
 mod bloom;
 mod cluster;
@@ -41,6 +42,7 @@ pub(super) static FILES: &[&[Command]] = &[
     sorted_set::COMMANDS,
     stream::COMMANDS,
     geo::COMMANDS,
+    array::COMMANDS,
     hyperloglog::COMMANDS,
     generic::COMMANDS,
     scripting::COMMANDS,

@@ -11,6 +11,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Module, [
     cmd("ft.aggregate",   "1.1.0", -3, READONLY,        NO_KEYS, ONLY_SHARD),
     cmd("ft.aliasadd",    "1.0.0",  3, READONLY,        NO_KEYS, ONLY_SHARD),
     cmd("ft.aliasdel",    "1.0.0",  2, READONLY,        NO_KEYS, ONLY_SHARD),
+    cmd("ft.aliaslist",   "8.10.0", 2, READONLY,        NO_KEYS, ONLY_SHARD),
     cmd("ft.aliasupdate", "1.0.0",  3, READONLY,        NO_KEYS, ONLY_SHARD),
     cmd("ft.alter",       "1.0.0", -6, WRITE,           NO_KEYS, ONLY_SHARD),
     cmd("ft.config",      "1.0.0", -3, READONLY,        NO_KEYS, REFUSE_ADMIN),

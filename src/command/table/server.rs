@@ -8,6 +8,7 @@ use super::line::*;
 #[rustfmt::skip]
 pub(super) static COMMANDS: &[Command] = &family(Family::Server, [
     cmd("acl",            "6.0.0",  -2, 0,                                              NO_KEYS, HELP).with(ACL_COMMANDS),
+    cmd("backup",         "8.10.0", -2, 0,                                              NO_KEYS, HELP).with(BACKUP_COMMANDS),
     cmd("bgrewriteaof",   "1.0.0",   1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING,            NO_KEYS, REFUSE_ADMIN),
     cmd("bgsave",         "1.0.0",  -1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING,            NO_KEYS, REFUSE_ADMIN),
     cmd("command",        "2.8.13", -1, ANYTIME,                                        NO_KEYS, local(Local::Command)).with(COMMAND_COMMANDS).acl(CONNECTION),
@@ -41,6 +42,17 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Server, [
     cmd("sync",           "1.0.0",   1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, NO_KEYS, REFUSE_STATE),
     cmd("time",           "2.6.0",   1, FAST | ANYTIME,                                 NO_KEYS, local(Local::Time)),
     cmd("trimslots",      "8.4.0",  -5, WRITE,                                          NO_KEYS, REFUSE_ADMIN).acl(KEYSPACE | DANGEROUS),
+]);
+
+#[rustfmt::skip]
+static BACKUP_COMMANDS: &[Command] = &family(Family::Server, [
+    cmd("backup|abort",   "8.10.0", 2, ADMIN | NOSCRIPT, NO_KEYS, REFUSE_ADMIN),
+    cmd("backup|cleanup", "8.10.0", 2, ADMIN | NOSCRIPT, NO_KEYS, REFUSE_ADMIN),
+    cmd("backup|help",    "8.10.0", 2, ANYTIME,          NO_KEYS, HELP),
+    cmd("backup|list",    "8.10.0", 2, ADMIN | NOSCRIPT, NO_KEYS, REFUSE_ADMIN),
+    cmd("backup|seal",    "8.10.0", 2, ADMIN | NOSCRIPT, NO_KEYS, REFUSE_ADMIN),
+    cmd("backup|start",   "8.10.0", 2, ADMIN | NOSCRIPT, NO_KEYS, REFUSE_ADMIN),
+    cmd("backup|status",  "8.10.0", 2, ADMIN | NOSCRIPT, NO_KEYS, REFUSE_ADMIN),
 ]);
 
 #[rustfmt::skip]

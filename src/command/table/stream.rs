@@ -15,6 +15,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Stream, [
     cmd("xgroup",     "5.0.0", -2, 0,                      NO_KEYS,       HELP).with(XGROUP_COMMANDS),
     cmd("xinfo",      "5.0.0", -2, 0,                      NO_KEYS,       HELP).with(XINFO_COMMANDS),
     cmd("xlen",       "5.0.0",  2, READONLY | FAST,        KEY,           FORWARD),
+    cmd("xnack",      "8.8.0", -7, WRITE | FAST,           KEY,           FORWARD),
     cmd("xpending",   "5.0.0", -3, READONLY,               KEY,           FORWARD),
     cmd("xrange",     "5.0.0", -4, READONLY,               KEY,           FORWARD),
     cmd("xread",      "5.0.0", -4, READONLY | BLOCKING,    Keys::Streams, FORWARD_UNLESS_BLOCK),

@@ -18,6 +18,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::String, [
     cmd("incr",        "1.0.0",  2, WRITE | DENYOOM | FAST, KEY,               FORWARD),
     cmd("incrby",      "1.0.0",  3, WRITE | DENYOOM | FAST, KEY,               FORWARD),
     cmd("incrbyfloat", "2.6.0",  3, WRITE | DENYOOM | FAST, KEY,               FORWARD),
+    cmd("increx",      "8.8.0", -2, WRITE | DENYOOM | FAST, KEY,               FORWARD),
     cmd("lcs",         "7.0.0", -3, READONLY,               keys(1, 2, 1),     FORWARD),
     cmd("mget",        "1.0.0", -2, READONLY | FAST,        ALL_KEYS,          SPLIT_MGET),
     cmd("mset",        "1.0.1", -3, WRITE | DENYOOM,        keys(1, -1, 2),    SPLIT_MSET),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use super::HangUp;
 use crate::config::model::Config;
 use crate::config::{Machine, parse_toml};
 
@@ -42,10 +43,10 @@ impl Drop for Directory {
     }
 }
 
-/// Starts the servers and the proxy; ends them all on Ctrl-C.
+/// Starts the servers and the proxy; ends them all on Ctrl-C, and when the terminal is closed.
 pub fn demo(options: &DemoOptions) -> ExitCode {
     match start(options) {
-        Ok((config, _servers, _directory)) => super::run_with(config, show),
+        Ok((config, _servers, _directory)) => super::run_with(config, HangUp::Ends, show),
         Err(complaint) => super::complain(&[complaint]),
     }
 }

@@ -45,11 +45,20 @@ struct Proxy {
 
 /// Runs until a signal ends it.
 pub fn run(config: Config) -> ExitCode {
-    run_with(config, |_| ())
+    run_with(config, HangUp::ReopensLog, |_| ())
+}
+
+/// What SIGHUP is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HangUp {
+    /// A daemon has no terminal that could hang up: it says that the log was rotated.
+    ReopensLog,
+    /// The terminal was closed, and nobody is left for whom to run.
+    Ends,
 }
 
 /// Runs until a signal ends it; `ready` is called when clients are served.
-fn run_with(config: Config, ready: impl FnOnce(&Config)) -> ExitCode {
+fn run_with(config: Config, hang_up: HangUp, ready: impl FnOnce(&Config)) -> ExitCode {
     // Signals first: one that comes while booting must not be lost, nor kill us half-way.
     let signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2]);
     let signals = match signals.and_then(forward_signals) {
@@ -62,7 +71,7 @@ fn run_with(config: Config, ready: impl FnOnce(&Config)) -> ExitCode {
         Err(complaints) => return complain(&complaints),
     };
     ready(&config);
-    let code = proxy.serve(&signals);
+    let code = proxy.serve(&signals, hang_up);
     proxy.end(code)
 }
 
@@ -216,7 +225,7 @@ fn log_start(logger: &Logger, config: &Config) {
 impl Proxy {
     /// Handles signals until all cores have ended: because one of the signals said so, or, which is
     /// a failure, because a core has ended by itself.
-    fn serve(&self, signals: &Receiver<i32>) -> ExitCode {
+    fn serve(&self, signals: &Receiver<i32>, hang_up: HangUp) -> ExitCode {
         let mut ending = false;
         loop {
             match signals.recv_timeout(LOOK_AT_CORES) {
@@ -226,6 +235,10 @@ impl Proxy {
                 }
                 // Ctrl-C does not wait for clients, nor does who asks twice.
                 Ok(SIGTERM | SIGINT) => {
+                    self.end_by(Letter::Stop, "ending");
+                    ending = true;
+                }
+                Ok(SIGHUP) if hang_up == HangUp::Ends => {
                     self.end_by(Letter::Stop, "ending");
                     ending = true;
                 }

@@ -46,6 +46,22 @@ fn a_client_has_to_give_the_password_of_the_pool() {
 }
 
 #[test]
+fn who_has_not_given_it_may_say_as_little_as_to_redis() {
+    let (stack, plain) =
+        (Stack::start(1, &with(FRONT)), support::Redis::start(&["--requirepass", "front secret"]));
+    for words in ["*11\r\n$4\r\nPING\r\n", "*2\r\n$4\r\nECHO\r\n$16385\r\n", "*x\r\n"] {
+        let answers = [stack.client(), plain.client()].map(|mut wire| {
+            let _ = wire.try_send(words.as_bytes());
+            let answer = wire.read_reply();
+            wire.expect_closed();
+            answer
+        });
+        assert_eq!(answers[0], answers[1], "{words:?}");
+        assert!(answers[0].is_error());
+    }
+}
+
+#[test]
 fn without_a_password_auth_is_answered_as_redis_does() {
     let (stack, plain) = (Stack::start(1, &Options::default()), support::Redis::start(&[]));
     let (mut wire, mut direct) = (stack.client(), plain.client());

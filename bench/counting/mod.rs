@@ -1,5 +1,8 @@
 //! The allocator of the binary, counting what is asked of it on each thread.
-#![allow(unsafe_code, reason = "an allocator is unsafe to write; each call is passed on as it came")]
+#![allow(
+    unsafe_code,
+    reason = "an allocator is unsafe to write; each call is passed on as it came"
+)]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;

@@ -14,6 +14,10 @@ pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 pub const REQUEST_ARGS_MAX: usize = 1024 * 1024;
 /// One bulk string of a request, bytes, default: redis' own `proto-max-bulk-len`.
 pub const BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Arguments, and bytes of one bulk string, of a client that has not authenticated on a pool that
+/// wants a password: redis' own bounds for such clients.
+pub const STRANGER_ARGS_MAX: usize = 10;
+pub const STRANGER_BULK_BYTES_MAX: usize = 16 * 1024;
 /// A whole request, bytes, default: one bulk string of the largest size and its surroundings.
 pub const REQUEST_BYTES_MAX: usize = BULK_BYTES_MAX + 1024 * 1024;
 

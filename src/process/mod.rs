@@ -228,7 +228,8 @@ impl Proxy {
     fn serve(&self, signals: &Receiver<i32>, hang_up: HangUp) -> ExitCode {
         let mut ending = false;
         loop {
-            match signals.recv_timeout(LOOK_AT_CORES) {
+            let wait = if ending { LOOK_AT_CORES } else { LOOK_AT_CORES_SELDOM };
+            match signals.recv_timeout(wait) {
                 Ok(SIGTERM) if !ending => {
                     self.end_by(Letter::Drain { grace_ms: DRAIN_MS }, "draining");
                     ending = true;
@@ -304,5 +305,7 @@ const GIVE_BACK_BYTES: usize = 1024 * 1024;
 
 /// How often the cores are looked at: a dead one is noticed within this time.
 const LOOK_AT_CORES: Duration = Duration::from_millis(100);
+/// The same while all is well: a core that ends by itself is a fault that never was.
+const LOOK_AT_CORES_SELDOM: Duration = Duration::from_secs(1);
 const SIGNALS_MAX: usize = 16;
 const LOG_FLUSH: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 //! the client is within its bounds.
 
 use crate::base::ids::ClientId;
-use crate::base::limits::PASS_ON_BYTES;
+use crate::base::limits::{PASS_ON_BYTES, STRANGER_ARGS_MAX, STRANGER_BULK_BYTES_MAX};
 use crate::base::time::Now;
 use crate::relay::Relay;
 use crate::relay::api::{Ask, Report};
@@ -61,6 +61,7 @@ impl Relay {
         let over = match client.stall {
             None => true,
             Some(Stall::Inflight) => client.order.len() <= limits.client_inflight_max / 2,
+            Some(Stall::Lanes) => client.order.is_empty(),
             Some(Stall::Output) => client.output_bytes() <= limits.client_output_soft_bytes / 2,
             // Told of by what they wait for, when it is over.
             Some(Stall::Lane(_) | Stall::Cores) => true,
@@ -151,9 +152,9 @@ impl Relay {
         if self.open_client(id).is_none() {
             return Admitted { used: bytes.len(), pass_on: None };
         }
-        if !self.may_take_in(id) {
+        let Some(mut authenticated) = self.may_take_in(id) else {
             return Admitted { used: 0, pass_on: None };
-        }
+        };
         let Some(client) = self.open_client(id) else {
             return Admitted { used: bytes.len(), pass_on: None };
         };
@@ -169,10 +170,14 @@ impl Relay {
         while let Some(rest) = bytes.get(used..)
             && !rest.is_empty()
         {
-            if used > 0 && !self.may_take_in(id) {
-                break;
+            if used > 0 {
+                match self.may_take_in(id) {
+                    Some(state) => authenticated = state,
+                    None => break,
+                }
             }
             let parsed = match &large {
+                None if !authenticated => parse_of_stranger(&mut parser, rest, args, &limits),
                 None => parser.parse(rest, args, &limits),
                 Some(large) => parser.parse(rest, args, &limits.behind(large.body_end)),
             };
@@ -266,12 +271,13 @@ impl Relay {
         Ok(())
     }
 
-    /// Whether the next request of this client may be taken in; sets its stall if not.
+    /// Whether the next request of this client may be taken in; sets its stall if not. `Some` tells
+    /// whether it is authenticated.
     #[inline]
-    fn may_take_in(&mut self, id: ClientId) -> bool {
-        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return false };
+    fn may_take_in(&mut self, id: ClientId) -> Option<bool> {
+        let client = self.clients.get_mut(id.index, id.generation)?;
         if client.phase != Phase::Open || client.stall.is_some() {
-            return false;
+            return None;
         }
         let limits = &self.pools[client.pool.index()].config.limits;
         if client.order.len() >= limits.client_inflight_max {
@@ -279,7 +285,7 @@ impl Relay {
         } else if client.output_bytes() >= limits.client_output_soft_bytes {
             client.stall = Some(Stall::Output);
         }
-        client.stall.is_none()
+        client.stall.is_none().then_some(client.authenticated)
     }
 
     /// The frame is broken: the client hears why, behind its other replies, and is closed.
@@ -291,6 +297,30 @@ impl Relay {
         self.answer(id, |out| error.reply(out));
         self.finish_after_replies(id);
     }
+}
+
+/// Who has not said the password yet has no need to say much; redis draws the same line.
+fn parse_of_stranger(
+    parser: &mut RequestParser,
+    bytes: &[u8],
+    args: &mut Vec<ArgRange>,
+    limits: &RequestLimits,
+) -> Result<Parsed, ProtocolError> {
+    let before = *parser;
+    let narrow = RequestLimits {
+        args_max: limits.args_max.min(STRANGER_ARGS_MAX),
+        bulk_bytes_max: limits.bulk_bytes_max.min(STRANGER_BULK_BYTES_MAX),
+        ..*limits
+    };
+    parser.parse(bytes, args, &narrow).map_err(|error| {
+        // Wrong in itself, or only too much for a stranger?
+        *parser = before;
+        match (error, parser.parse(bytes, args, limits)) {
+            (ProtocolError::MultibulkLength, Ok(_)) => ProtocolError::UnauthenticatedMultibulk,
+            (ProtocolError::BulkLength, Ok(_)) => ProtocolError::UnauthenticatedBulk,
+            (error, _) => error,
+        }
+    })
 }
 
 pub(super) fn peer_text(client: &Client) -> String {

@@ -86,6 +86,8 @@ pub(super) enum Stall {
     Output,
     /// The lane with this index is full.
     Lane(u32),
+    /// It goes to other lanes: what it asked for on the old ones has to be done before.
+    Lanes,
     /// Other cores were asked on its behalf.
     Cores,
 }

@@ -48,6 +48,8 @@ mod query;
 mod scan;
 mod scripts;
 mod session;
+#[cfg(test)]
+mod session_tests;
 mod split;
 #[cfg(test)]
 mod tests;

@@ -284,6 +284,10 @@ impl Relay {
                 return;
             }
         }
+        if client.stall == Some(Stall::Lanes) && !client.resuming && client.order.is_empty() {
+            client.resuming = true;
+            self.resumable.push(id);
+        }
         if client.stall == Some(Stall::Inflight) && !client.resuming {
             let max = self.pools[client.pool.index()].config.limits.client_inflight_max;
             if client.order.len() <= max / 2 {

@@ -2,6 +2,7 @@
 
 use crate::base::ids::ClientId;
 use crate::relay::Relay;
+use crate::relay::client::Stall;
 use crate::relay::clients::{BAD_NAME, is_name};
 use crate::resp::Protocol;
 use crate::resp::args::Request;
@@ -158,6 +159,10 @@ impl Relay {
         if let Some(client) = self.client(id) {
             client.protocol = protocol;
             client.database = database;
+            if client.lane_set != lane_set && !client.order.is_empty() {
+                // Connections overtake each other: what was asked for before is done first.
+                client.stall = Some(Stall::Lanes);
+            }
             client.lane_set = lane_set;
         }
     }

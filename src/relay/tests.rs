@@ -362,11 +362,21 @@ impl World {
         self.stores[shard].silent = true;
     }
 
-    /// … and now all that it was asked meanwhile.
+    /// … and now all that it was asked meanwhile, on the lane that was connected last …
     pub(super) fn unsilence(&mut self, shard: usize) {
+        let lane = self.lane_of_shard(shard);
+        self.unsilence_lane(shard, lane);
+    }
+
+    /// … or as the second.
+    pub(super) fn unsilence_second(&mut self, shard: usize) {
+        let lane = self.lanes.iter().filter(|(_, lane)| lane.shard == shard).nth(1).unwrap().0;
+        self.unsilence_lane(shard, lane);
+    }
+
+    fn unsilence_lane(&mut self, shard: usize, lane: LaneId) {
         self.stores[shard].silent = false;
         let held = std::mem::take(&mut self.stores[shard].held);
-        let lane = self.lane_of_shard(shard);
         self.reply(lane, &held);
         self.run();
     }

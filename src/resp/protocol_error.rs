@@ -15,6 +15,9 @@ pub enum ProtocolError {
     UnbalancedQuotes,
     InlineTooBig,
     RequestTooBig,
+    /// More than a client may say before it has authenticated.
+    UnauthenticatedMultibulk,
+    UnauthenticatedBulk,
     /// A header or a body that does not end with CRLF.
     MissingCrlf,
     /// `POST` or `Host:`: a browser was made to talk to us. Closed without a word, as redis does.
@@ -45,6 +48,8 @@ impl ProtocolError {
         match self {
             ProtocolError::MultibulkLength => "invalid multibulk length",
             ProtocolError::BulkLength => "invalid bulk length",
+            ProtocolError::UnauthenticatedMultibulk => "unauthenticated multibulk length",
+            ProtocolError::UnauthenticatedBulk => "unauthenticated bulk length",
             ProtocolError::ExpectedDollar(_) => "expected '$', got '",
             ProtocolError::UnbalancedQuotes => "unbalanced quotes in request",
             ProtocolError::InlineTooBig => "too big inline request",

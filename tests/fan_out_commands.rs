@@ -74,7 +74,14 @@ fn commands_over_all_data_are_refused_where_they_are_dangerous() {
     let stack = Stack::start(2, &options);
     fill(&stack, 40);
     let mut wire = stack.client();
-    for request in [&["FLUSHALL"] as &[&str], &["FLUSHDB"], &["KEYS", "*"], &["SCRIPT", "FLUSH"]] {
+    let dangerous: [&[&str]; 5] = [
+        &["FLUSHALL"],
+        &["FLUSHDB"],
+        &["KEYS", "*"],
+        &["SCRIPT", "FLUSH"],
+        &["CLIENT", "KILL", "TYPE", "normal"],
+    ];
+    for request in dangerous {
         let reply = wire.exchange(request);
         assert!(reply.is_error(), "{request:?}: {reply:?}");
         assert_eq!(wire.exchange(&["ECHO", "next"]), Value::bulk("next"));

@@ -65,7 +65,7 @@ pub fn refused(command: &Command, refusal: Refusal, out: &mut Vec<u8>) {
 /// The command is dangerous, and the pool does not allow these.
 pub fn not_allowed(command: &Command, out: &mut Vec<u8>) {
     let text = format!(
-        "NOPERM '{}' reaches every key or changes the servers; \
+        "NOPERM '{}' reaches every key, other clients, or the servers themselves; \
          set dangerous_commands = \"allow\" for this pool, or ask the redis-server itself",
         command.name
     );

@@ -20,7 +20,7 @@ pub struct Command {
     pub run: Run,
     pub family: Family,
     pub categories: Categories,
-    /// Needs `dangerous_commands = "allow"`: reaches every key, or changes the servers themselves.
+    /// Needs `dangerous_commands = "allow"`: reaches every key, other clients, or the servers.
     pub dangerous: bool,
     pub subcommands: &'static [Command],
 }

@@ -3,8 +3,10 @@
 //! redis blocks the connection that waits, which a lane can not bear for long. So the shards that
 //! the client wrote to are asked again and again, until the least number of replicas suffices or
 //! the client's own time-out is over: now and then with a time-out of 1 ms, which makes redis ask
-//! its replicas, and else by `WAIT 0 0`, which counts what they have said and never blocks. A lane's offset is at or past that
-//! of the client's own writes (they went down the same lane), so the answer is never too good.
+//! its replicas, and else by `WAIT 0 0`, which counts what they have said and never blocks. A lane's
+//! offset is at or past that of the client's own writes (they went down the same lane), so the answer
+//! is never too good; except after SELECT, HELLO or a lost lane, whose new connection may not have
+//! written: to it redis counts every replica that is connected.
 
 use crate::base::ids::{ClientId, ShardId};
 use crate::base::time::{Now, US_PER_MS};

@@ -27,7 +27,7 @@ static CLIENT_COMMANDS: &[Command] = &family(Family::Connection, [
     cmd("client|id",            "5.0.0",   2, SESSION,         NO_KEYS, local(Local::ClientId)),
     cmd("client|import-source", "8.1.0",   3, SESSION,         NO_KEYS, REFUSE_STATE),
     cmd("client|info",          "6.2.0",   2, SESSION,         NO_KEYS, local(Local::ClientInfo)),
-    cmd("client|kill",          "2.4.0",  -3, ADMIN | SESSION, NO_KEYS, local(Local::ClientKill)),
+    cmd("client|kill",          "2.4.0",  -3, ADMIN | SESSION, NO_KEYS, local(Local::ClientKill)).dangerous(),
     cmd("client|list",          "2.4.0",  -2, ADMIN | SESSION, NO_KEYS, local(Local::ClientList)),
     cmd("client|no-evict",      "7.0.0",   3, ADMIN | SESSION, NO_KEYS, OK),
     cmd("client|no-touch",      "7.2.0",   3, SESSION,         NO_KEYS, OK),

@@ -60,7 +60,7 @@ pub const KEYS: [Key; 41] = [
     key(Pool, "unknown_commands", Choice(&names(&UNKNOWN_COMMANDS)), Word("refuse"),
         "a command not in the table: \"refuse\", or \"forward\" to the shard of its first argument"),
     key(Pool, "dangerous_commands", Choice(&names(&DANGEROUS_COMMANDS)), Word("refuse"),
-        "KEYS, FLUSHALL, FLUSHDB and others that reach every key of every shard"),
+        "KEYS, FLUSHALL, CLIENT KILL and others that reach every key or other clients"),
     key(Pool, "read_from", Choice(&["primary"]), Word("primary"),
         "which nodes answer reads; this version reads from primaries only"),
     key(Pool, "client_connections_max", within(0, 10_000_000), size(limits::CLIENT_CONNECTIONS_MAX),

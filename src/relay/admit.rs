@@ -1,13 +1,14 @@
 //! Admitting requests: from a client's bytes to complete requests, taken in one by one as long as
 //! the client is within its bounds.
 
-use crate::base::ids::ClientId;
+use crate::base::ids::{ClientId, PoolId};
 use crate::base::limits::{PASS_ON_BYTES, STRANGER_ARGS_MAX, STRANGER_BULK_BYTES_MAX};
 use crate::base::time::Now;
 use crate::relay::Relay;
 use crate::relay::api::{Ask, Report};
 use crate::relay::client::{Client, Phase, Stall};
 use crate::relay::dispatch::Outcome;
+use crate::relay::large::Large;
 use crate::resp::args::{ArgRange, Request};
 use crate::resp::request::{
     Parsed, ProtocolError, RequestLimits, RequestParser, inline_to_multibulk,
@@ -149,22 +150,10 @@ impl Relay {
         (args, requests): (&mut Vec<ArgRange>, &mut u64),
         now: Now,
     ) -> Admitted {
-        if self.open_client(id).is_none() {
-            return Admitted { used: bytes.len(), pass_on: None };
-        }
         let Some(mut authenticated) = self.may_take_in(id) else {
             return Admitted { used: 0, pass_on: None };
         };
-        let Some(client) = self.open_client(id) else {
-            return Admitted { used: bytes.len(), pass_on: None };
-        };
-        let mut parser = std::mem::take(&mut client.parser);
-        let mut large = client.large.take();
-        // Swapped, not copied: a request of a million arguments may come byte by byte.
-        if !client.tail_args.is_empty() {
-            *args = std::mem::take(&mut client.tail_args);
-        }
-        let pool = client.pool;
+        let (pool, mut parser, mut large) = self.take_up(id, args);
         let limits = self.pool(pool).limits;
         let mut used = 0;
         while let Some(rest) = bytes.get(used..)
@@ -182,20 +171,17 @@ impl Relay {
                 Some(large) => parser.parse(rest, args, &limits.behind(large.body_end)),
             };
             match parsed {
-                Ok(Parsed::Request { bytes: length }) if large.is_some() => {
-                    let (behind, _) = rest.split_at(length.min(rest.len()));
-                    used += length;
-                    *requests += 1;
-                    if let Some(large) = large.take() {
-                        let cell = self.stats.pool(pool, PoolMetric::RequestBytes);
-                        cell.add(large.bytes() as u64);
-                        self.dispatch_large(id, large, behind, args, now);
-                    }
-                }
                 Ok(Parsed::Request { bytes: length }) => {
                     let (whole, _) = rest.split_at(length.min(rest.len()));
-                    let request = Request { bytes: whole, ranges: args };
                     *requests += 1;
+                    if let Some(large) = large.take() {
+                        used += length;
+                        self.dispatch_large(id, *large, whole, args, now);
+                        args.clear();
+                        parser = RequestParser::default();
+                        continue;
+                    }
+                    let request = Request { bytes: whole, ranges: args };
                     let outcome = self.dispatch(id, &request, now);
                     let alone = used == 0 && length == bytes.len();
                     used += length;
@@ -217,20 +203,8 @@ impl Relay {
                     }
                 }
                 Ok(Parsed::More) => {
-                    let kept = large.is_none() && self.begin_large(id, &mut parser, rest, args);
-                    if kept {
-                        used = bytes.len();
-                    }
-                    if let Some(client) = self.open_client(id) {
-                        client.parser = parser;
-                        if !kept {
-                            client.large = large;
-                        }
-                        if !args.is_empty() {
-                            client.tail_args = std::mem::take(args);
-                        }
-                    }
-                    return Admitted { used, pass_on: None };
+                    let kept = self.lay_down(id, (parser, large), rest, args);
+                    return Admitted { used: if kept { bytes.len() } else { used }, pass_on: None };
                 }
                 Err(error) => {
                     if let Some(client) = self.open_client(id) {
@@ -245,6 +219,43 @@ impl Relay {
         }
         let open = self.open_client(id).is_some();
         Admitted { used: if open { used } else { bytes.len() }, pass_on: None }
+    }
+
+    /// What this client was in the middle of.
+    fn take_up(
+        &mut self,
+        id: ClientId,
+        args: &mut Vec<ArgRange>,
+    ) -> (PoolId, RequestParser, Option<Box<Large>>) {
+        let Some(client) = self.client(id) else {
+            return (PoolId(0), RequestParser::default(), None);
+        };
+        // Swapped, not copied: a request of a million arguments may come byte by byte.
+        if !client.tail_args.is_empty() {
+            *args = std::mem::take(&mut client.tail_args);
+        }
+        (client.pool, std::mem::take(&mut client.parser), client.large.take())
+    }
+
+    /// The request goes on behind `rest`. `true`: that is kept already.
+    fn lay_down(
+        &mut self,
+        id: ClientId,
+        (mut parser, large): (RequestParser, Option<Box<Large>>),
+        rest: &[u8],
+        args: &mut Vec<ArgRange>,
+    ) -> bool {
+        let kept = large.is_none() && self.begin_large(id, &mut parser, rest, args);
+        if let Some(client) = self.open_client(id) {
+            client.parser = parser;
+            if !kept {
+                client.large = large;
+            }
+            if !args.is_empty() {
+                client.tail_args = std::mem::take(args);
+            }
+        }
+        kept
     }
 
     /// An inline command is written as a multibulk request, and goes the way of all others.

@@ -15,6 +15,7 @@ use crate::relay::Relay;
 use crate::relay::dispatch::Outcome;
 use crate::resp::args::{ArgRange, Request};
 use crate::resp::request::RequestParser;
+use crate::stats::cells::PoolMetric;
 
 /// A value of which so many bytes are still to come is large.
 const LARGE_BYTES_MIN: usize = 2 * PASS_ON_BYTES;
@@ -113,12 +114,16 @@ impl Relay {
     pub(super) fn dispatch_large(
         &mut self,
         id: ClientId,
-        mut large: Box<Large>,
+        mut large: Large,
         rest: &[u8],
         args: &[ArgRange],
         now: Now,
     ) {
         self.buffered_bytes = self.buffered_bytes.saturating_sub(large.bytes());
+        if let Some(client) = self.clients.get(id.index, id.generation) {
+            let cell = self.stats.pool(client.pool, PoolMetric::RequestBytes);
+            cell.add(large.bytes() as u64);
+        }
         let request = Request { bytes: &large.head, ranges: args };
         match self.dispatch(id, &request, now) {
             Outcome::Forward { lane } => {

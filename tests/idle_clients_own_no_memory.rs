@@ -11,10 +11,8 @@ use support::{Options, Stack, Stopwatch, Wire, holds_for, raise_descriptor_limit
 
 const CONNECTIONS: usize = 5_000;
 const EACH_MAX_BYTES: usize = 1024;
-/// The list of clients doubles (3 MiB at this number, and the allocator may keep the old one), and
-/// kernel and allocator hand out memory in steps; so much is not one client's. A client that kept
-/// its smallest buffer (2 KiB) would still be seen: 10 MiB.
-const STEPS_BYTES: usize = 5 * 1024 * 1024;
+/// Kernel and allocator hand out memory in steps; so much is not the clients'.
+const STEPS_BYTES: usize = 1024 * 1024;
 
 /// Opens `count` connections, each of which has asked something.
 fn open(stack: &Stack, count: usize) -> Vec<Wire> {

@@ -100,6 +100,7 @@ fn complain(complaints: &[String]) -> ExitCode {
 /// Starts everything; all complaints of a stage at once.
 fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
     let one = |text: String| vec![text];
+    memory::no_huge_pages();
     let descriptors = descriptors::raise_limit()
         .map_err(|error| one(format!("the limit of descriptors can not be read: {error}")))?;
     let logger = log::init(config.proxy.log_level, config.proxy.log_file.as_deref())

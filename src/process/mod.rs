@@ -18,7 +18,7 @@ use signal_hook::iterator::Signals;
 use crate::base::limits::{CONTROL_DESCRIPTORS, DRAIN_MS};
 use crate::config::model::{Config, LogLevel};
 use crate::control::admin::{self, AdminHandle};
-use crate::control::resolver::{self, ResolverHandle};
+use crate::control::resolver::{self, Resolver, ResolverHandle};
 use crate::control::state::ControlState;
 use crate::control::stats_port::{self, StatsPortHandle};
 use crate::log::{self, Logger};
@@ -151,18 +151,8 @@ fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
     for (index, core) in cores.iter().enumerate() {
         core.wait_ready().map_err(|error| one(format!("core {index}: {error}")))?;
     }
-    let resolver = resolver.map(|resolver| {
-        let (state, mailboxes) = (state.clone(), mailboxes.clone());
-        resolver.start(move |topology| {
-            state.set_topology(topology.clone());
-            for mailbox in &mailboxes {
-                // A topology always goes in: it replaces one that was not read yet.
-                let _ = mailbox.send(Letter::Topology(topology.clone()));
-            }
-        })
-    });
     let resolver =
-        resolver.transpose().map_err(|error| one(format!("names can not be watched: {error}")))?;
+        resolver.map(|resolver| watch_names(resolver, &state, &mailboxes)).transpose()?;
     log_start(&logger, &config);
     Ok(Proxy {
         logger,
@@ -173,6 +163,23 @@ fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
         _stats_port: stats_port,
         _resolver: resolver,
     })
+}
+
+/// Starts to look up names again and again, and hands what changed to all who route by it.
+fn watch_names(
+    resolver: Resolver,
+    state: &Arc<ControlState>,
+    mailboxes: &[MailboxSender],
+) -> Result<ResolverHandle, Vec<String>> {
+    let (state, mailboxes) = (state.clone(), mailboxes.to_vec());
+    let watching = resolver.start(move |topology| {
+        state.set_topology(topology.clone());
+        for mailbox in &mailboxes {
+            // A topology always goes in: it replaces one that was not read yet.
+            let _ = mailbox.send(Letter::Topology(topology.clone()));
+        }
+    });
+    watching.map_err(|error| vec![format!("names can not be watched: {error}")])
 }
 
 /// Says so when the process may open fewer descriptors than its pools allow clients.

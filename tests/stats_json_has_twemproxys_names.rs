@@ -7,11 +7,9 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use corelay::base::limits;
-use corelay::config::model::*;
+use corelay::config::load_nutcracker;
 use corelay::stats::cells::CoreStats;
 use corelay::stats::twemproxy::{Header, render};
 
@@ -21,9 +19,6 @@ const POOLS: [(&str, &[&str]); 2] = [
     ("zeta", &["127.0.0.1:1:1 zebra", "127.0.0.1:2:3 ant", "127.0.0.1:3:1 bee"]),
     ("alpha", &["127.0.0.1:4:1", "127.0.0.1:11211:1", "/nowhere/redis.sock:1"]),
 ];
-/// Their shards' names in twemproxy's order.
-const SHARDS: [&[&str]; 2] =
-    [&["ant", "bee", "zebra"], &["127.0.0.1", "127.0.0.1:4", "/nowhere/redis.sock:"]];
 
 struct Nutcracker(Child);
 
@@ -83,64 +78,13 @@ fn read_all(address: SocketAddr) -> String {
     text
 }
 
-fn ours() -> String {
-    let pools: Vec<_> =
-        POOLS.iter().zip(SHARDS).map(|((name, _), shards)| Arc::new(pool(name, shards))).collect();
-    let proxy = ProxyConfig {
-        cores: vec![0, 1],
-        admin_listen: None,
-        stats_listen: None,
-        log_level: LogLevel::Info,
-        log_file: None,
-        core_buffer_max_bytes: limits::CORE_BUFFER_MAX_BYTES,
-        spin_us: 0,
-        batch_us: 0,
-    };
-    let config = Config { proxy, pools };
+/// Ours, for the file that nutcracker was given.
+fn ours(dir: &Path) -> String {
+    let stats = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = load_nutcracker(&dir.join("nutcracker.yml"), stats).expect("a good file").config;
     let cores = [CoreStats::new(&config), CoreStats::new(&config)];
     let header = Header { source: "ours".to_owned(), uptime_s: 7, timestamp_s: 1_700_000_000 };
     render(&config, &cores, &header)
-}
-
-fn pool(name: &str, shards: &[&str]) -> PoolConfig {
-    let shard = |name: &&str| ShardConfig {
-        name: (*name).to_owned(),
-        address: NodeAddress::Tcp { host: "127.0.0.1".to_owned(), port: 1 },
-        weight: 1,
-    };
-    PoolConfig {
-        name: name.to_owned(),
-        listen: Vec::new(),
-        backlog: 512,
-        tcp_keepalive: false,
-        hash: HashKind::Fnv1a64,
-        hash_tag: None,
-        distribution: DistributionKind::Ketama,
-        char_signedness: CharSignedness::Signed,
-        shards: shards.iter().map(shard).collect(),
-        timeout_ms: None,
-        connect_timeout_ms: limits::CONNECT_TIMEOUT_MS,
-        lanes_per_node: limits::LANES_PER_NODE,
-        preconnect: false,
-        backend_auth: None,
-        client_password: None,
-        database: 0,
-        databases: limits::DATABASES,
-        unknown_commands: UnknownCommands::Refuse,
-        dangerous_commands: DangerousCommands::Refuse,
-        limits: PoolLimits {
-            client_connections_max: limits::CLIENT_CONNECTIONS_MAX,
-            client_idle_timeout_ms: 0,
-            client_inflight_max: limits::CLIENT_INFLIGHT_MAX,
-            client_output_soft_bytes: limits::CLIENT_OUTPUT_SOFT_BYTES,
-            client_output_max_bytes: limits::CLIENT_OUTPUT_MAX_BYTES,
-            request_args_max: limits::REQUEST_ARGS_MAX,
-            request_bytes_max: limits::REQUEST_BYTES_MAX,
-            bulk_bytes_max: limits::BULK_BYTES_MAX,
-            lane_inflight_max: limits::LANE_INFLIGHT_MAX,
-            lane_output_soft_bytes: limits::LANE_OUTPUT_SOFT_BYTES,
-        },
-    }
 }
 
 /// Takes the values out of the header; what is behind it stays as it is.
@@ -154,7 +98,7 @@ fn without_own_values(text: &str) -> String {
 fn stats_json_has_twemproxys_names() {
     let dir = tempfile::tempdir().unwrap();
     let theirs = theirs(dir.path());
-    let ours = ours();
+    let ours = ours(dir.path());
     assert_eq!(without_own_values(&ours), without_own_values(&theirs));
     for text in [&ours, &theirs] {
         assert!(text.starts_with("{\"service\":\"nutcracker\", \"source\":\""), "{text}");

@@ -21,6 +21,8 @@ pub mod machine;
 pub mod model;
 pub mod names;
 mod nutcracker;
+#[cfg(test)]
+pub(crate) mod sample;
 mod section;
 mod server_line;
 mod toml_file;

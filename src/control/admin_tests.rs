@@ -5,12 +5,12 @@ use std::time::Instant;
 use super::*;
 use crate::base::ids::{PoolId, ShardId};
 use crate::command::model::Family;
+use crate::config::sample;
 use crate::control::stats_port;
 use crate::log::Logger;
 use crate::stats::cells::{CoreStats, PoolMetric, ShardMetric};
 use crate::stats::latency::{LatencyRecorder, latency_door};
 use crate::stats::prometheus::ProcessFigures;
-use crate::stats::sample;
 use crate::topology::{NodeEndpoint, PoolTopology, ShardTopology, Topology};
 
 const SOON: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@ use std::sync::Barrier;
 use crossbeam::channel::unbounded;
 
 use super::*;
-use crate::stats::sample;
+use crate::config::sample;
 
 const SOON: Duration = Duration::from_secs(10);
 const POOL: PoolId = PoolId(0);

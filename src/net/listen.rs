@@ -192,7 +192,7 @@ impl std::error::Error for ListenError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::sample;
+    use crate::config::sample;
 
     fn config(listen: Vec<Listen>) -> Config {
         let mut config = Config::clone(&sample::config(&[("cache", &[])]));

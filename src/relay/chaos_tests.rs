@@ -12,7 +12,7 @@ use crate::base::ids::{ClientId, PoolId};
 use crate::relay::api::{Ask, ClientEnd, Dirty, LaneEnd, Peer};
 use crate::relay::chaos_model::{DIGEST, Expect, KEYS, LIMITS, Player, SCRIPT, Store, Wire};
 use crate::relay::lane::LaneState;
-use crate::relay::tests::{World, pool_config};
+use crate::relay::world::{World, pool_config};
 use crate::relay::{Random, Relay};
 use crate::resp::args::Request;
 use crate::resp::encode;

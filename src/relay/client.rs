@@ -5,6 +5,7 @@ use crate::base::ids::PoolId;
 use crate::relay::api::Peer;
 use crate::relay::large::Large;
 use crate::relay::order::Order;
+use crate::relay::wait::Writes;
 use crate::resp::Protocol;
 use crate::resp::args::ArgRange;
 use crate::resp::request::RequestParser;
@@ -48,8 +49,7 @@ pub(super) struct Client {
     pub(super) paused: bool,
     /// It has said goodbye: nothing waits on its behalf longer than it must.
     pub(super) leaving: bool,
-    /// Shards that this client may have written to: bit `shard % 64`.
-    pub(super) wrote: u64,
+    pub(super) writes: Writes,
 
     /// CLIENT ID: unique over all cores, see `query::client_number`.
     pub(super) number: u64,
@@ -114,7 +114,7 @@ impl Client {
             resuming: false,
             paused: false,
             leaving: false,
-            wrote: 0,
+            writes: Writes::default(),
             number,
             opened_us: now_us,
             heard_us: now_us,

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::base::ids::{ClientId, PoolId};
 use crate::base::limits::CORES_ANSWER_MAX_MS;
 use crate::relay::api::{ClientEnd, Peer, Shared};
-use crate::relay::tests::{World, pool_config, req};
+use crate::relay::world::{World, pool_config, req};
 use crate::stats::cells::CoreMetric;
 
 struct Cores(Vec<World>);

@@ -142,7 +142,7 @@ impl Relay {
         if command.flags.contains(Flags::WRITE)
             && let Some(client) = self.client(id)
         {
-            client.wrote |= 1 << (shard.0 % 64);
+            client.writes.note(shard);
         }
         self.send_to(id, command.family, shard, now)
     }
@@ -263,7 +263,7 @@ impl Relay {
         };
         let shard = self.shard_of(id, key);
         if let Some(client) = self.client(id) {
-            client.wrote |= 1 << (shard.0 % 64); // it may be a write
+            client.writes.note(shard); // it may be a write
         }
         self.send_to(id, Family::Unknown, shard, now)
     }

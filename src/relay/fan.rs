@@ -25,7 +25,7 @@ impl Relay {
         if command.flags.contains(Flags::WRITE)
             && let Some(client) = self.client(id)
         {
-            client.wrote = u64::MAX;
+            client.writes.note_all();
         }
         self.fan_to(id, command.family, (&shards, request.bytes), Kind::Merge(merge), now);
         Outcome::Done
@@ -54,12 +54,27 @@ impl Relay {
         (shards, bytes): (&[ShardId], &[u8]),
         now: Now,
     ) {
-        let Some(open) = self.gathers.get(gather.0, gather.1) else { return };
-        let (pool, lane_set) = (open.pool, open.lane_set);
-        self.stats.pool(pool, PoolMetric::Fragments).add(shards.len() as u64);
+        let Some(lane_set) = self.gathers.get(gather.0, gather.1).map(|open| open.lane_set) else {
+            return;
+        };
+        let lanes = shards.iter().map(|shard| self.lane_of(lane_set, *shard, id));
+        let lanes: Vec<u32> = lanes.collect();
+        self.fan_lanes(gather, id, family, (&lanes, bytes), now);
+    }
+
+    /// The same bytes down each of `lanes`, as the parts of an open gather.
+    pub(super) fn fan_lanes(
+        &mut self,
+        gather: (u32, u32),
+        id: ClientId,
+        family: Family,
+        (lanes, bytes): (&[u32], &[u8]),
+        now: Now,
+    ) {
+        let Some(pool) = self.gathers.get(gather.0, gather.1).map(|open| open.pool) else { return };
+        self.stats.pool(pool, PoolMetric::Fragments).add(lanes.len() as u64);
         let mut failed = Vec::new();
-        for (part, shard) in shards.iter().enumerate() {
-            let lane = self.lane_of(lane_set, *shard, id);
+        for (part, lane) in lanes.iter().copied().enumerate() {
             if self.send_part(gather, part, lane, family, now) {
                 self.put_lane(lane, bytes);
                 self.stall_feeder(lane, id);

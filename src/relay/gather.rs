@@ -64,7 +64,7 @@ pub(super) enum Kind {
     },
     /// WAIT: asked again until enough replicas have everything, or its time is over.
     Wait {
-        shards: Vec<ShardId>,
+        lanes: Vec<u32>,
         replicas: i64,
         until_us: u64,
     },
@@ -170,8 +170,8 @@ impl Relay {
             }
             Kind::Clients(deed) => return self.complete_clients(gather, deed, now),
             Kind::Info { section } => self.write_info(&gather, &section, now, &mut out),
-            Kind::Wait { shards, replicas, until_us } => {
-                return self.complete_wait(gather, shards, (replicas, until_us), now);
+            Kind::Wait { lanes, replicas, until_us } => {
+                return self.complete_wait(gather, lanes, (replicas, until_us), now);
             }
         }
         self.deliver_gather(&gather, out, now);

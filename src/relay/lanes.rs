@@ -311,6 +311,9 @@ impl Relay {
         lane.sent = 0;
         lane.sending_bytes = 0;
         lane.dirty = false;
+        if connected {
+            self.lost_lanes.push(index);
+        }
         self.schedule_reconnect(index, connected, now);
         self.scripts.forget_loaded(pool, shard);
         self.release_feeders(index);

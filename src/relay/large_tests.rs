@@ -1,6 +1,6 @@
 //! Large requests and replies, cut anywhere, lent or handed over with their memory.
 
-use super::tests::{World, pool_config};
+use super::world::{World, pool_config};
 use crate::base::ids::ClientId;
 use crate::resp::encode;
 

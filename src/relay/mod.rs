@@ -55,6 +55,10 @@ mod split;
 mod tests;
 mod turn;
 mod wait;
+#[cfg(test)]
+mod wait_tests;
+#[cfg(test)]
+mod world;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -110,6 +114,8 @@ pub struct Relay {
     naps: Vec<(u64, u32, u32)>,
     /// No round of WAIT may block before this time, `Now::mono_us`.
     wait_round_us: u64,
+    /// Lanes whose connection was lost, with the writes on it, since clients were last told.
+    lost_lanes: Vec<u32>,
     /// The time of the next sweep over the lanes, `Now::mono_us`: no deadline is earlier.
     sweep_us: u64,
     /// Time of the next look for idle clients.
@@ -198,6 +204,7 @@ impl Relay {
             resumable: Vec::new(),
             naps: Vec::new(),
             wait_round_us: 0,
+            lost_lanes: Vec::new(),
             sweep_us: u64::MAX,
             idle_sweep_us: 0,
             clients_opened: 0,

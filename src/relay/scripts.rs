@@ -147,7 +147,7 @@ impl Relay {
             return self.answer_crossslot(id);
         }
         let Some(client) = self.client(id) else { return Outcome::Done };
-        client.wrote |= 1 << (shard.0 % 64);
+        client.writes.note(shard);
         let lane_set = client.lane_set;
         let lane = self.lane_of(lane_set, shard, id);
         if self.scripts.note_loaded(pool, shard, script.digest)

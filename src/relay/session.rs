@@ -163,6 +163,7 @@ impl Relay {
                 // Connections overtake each other: what was asked for before is done first.
                 client.stall = Some(Stall::Lanes);
             }
+            client.writes.change_lanes(client.lane_set, lane_set);
             client.lane_set = lane_set;
         }
     }

@@ -1,6 +1,6 @@
 //! What a client that changes its connection's state, in the middle of a pipeline, may rely on.
 
-use super::tests::{World, pool_config};
+use super::world::{World, pool_config};
 use crate::base::limits::{STRANGER_ARGS_MAX, STRANGER_BULK_BYTES_MAX};
 use crate::resp::encode;
 

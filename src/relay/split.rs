@@ -93,7 +93,7 @@ impl Relay {
         let Some(client) = self.client(id) else { return };
         let (pool, lane_set) = (client.pool, client.lane_set);
         if command.flags.contains(Flags::WRITE) {
-            client.wrote |= parts.iter().fold(0, |bits, part| bits | 1 << (part.shard.0 % 64));
+            parts.iter().for_each(|part| client.writes.note(part.shard));
         }
         self.stats.pool(pool, PoolMetric::Fragments).add(parts.len() as u64);
         let (kind, args_a_key) = match split {

@@ -15,6 +15,9 @@ impl Relay {
         if now.mono_us >= self.sweep_us {
             self.sweep_lanes(now);
         }
+        if !self.lost_lanes.is_empty() {
+            self.note_lost_writes();
+        }
         if !self.naps.is_empty() {
             self.wake_gathers(now);
         }

@@ -1,12 +1,14 @@
 //! WAIT over shards, on shared lanes.
 //!
-//! redis blocks the connection that waits, which a lane can not bear for long. So the shards that
-//! the client wrote to are asked again and again, until the least number of replicas suffices or
-//! the client's own time-out is over: now and then with a time-out of 1 ms, which makes redis ask
-//! its replicas, and else by `WAIT 0 0`, which counts what they have said and never blocks. A lane's
-//! offset is at or past that of the client's own writes (they went down the same lane), so the answer
-//! is never too good; except after SELECT, HELLO or a lost lane, whose new connection may not have
-//! written: to it redis counts every replica that is connected.
+//! redis blocks the connection that waits, which a lane can not bear for long. So the lanes that
+//! the client's writes went down are asked again and again, until the least number of replicas
+//! suffices or the client's own time-out is over: now and then with a time-out of 1 ms, which makes
+//! redis ask its replicas, and else by `WAIT 0 0`, which counts what they have said and never blocks.
+//!
+//! redis counts the replicas that have what the *asking connection* wrote last. A lane's offset is at
+//! or past that of any write that went down it, so the answer is never too good. A connection that is
+//! lost takes this knowledge with it: its successor has written nothing, and would count every
+//! replica. Who wrote on it is told so, once.
 
 use crate::base::ids::{ClientId, ShardId};
 use crate::base::time::{Now, US_PER_MS};
@@ -21,6 +23,55 @@ use crate::resp::{encode, value};
 /// Pause between two rounds of one WAIT, and between two rounds of this core that may block, ms:
 /// however many clients wait, they take at most 1 ms in 10 of a lane's time.
 const ROUND_PAUSE_MS: u64 = 10;
+
+const WRITES_LOST: &str = "ERR A connection that carried writes of yours was lost: how many replicas have \
+                           them can not be told. What you write from now on can be waited for";
+
+/// Where a client's writes went.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    /// Shards written to on the client's present lanes: bit `shard % 64`. Of two shards with the
+    /// same bit both are asked.
+    here: u64,
+    /// The same for the lanes it had before SELECT, HELLO or RESET: lane set and bits.
+    before: Vec<(u32, u64)>,
+    /// Some went down a connection that is lost.
+    lost: bool,
+}
+
+impl Writes {
+    #[inline]
+    pub(super) fn note(&mut self, shard: ShardId) {
+        self.here |= bit(shard);
+    }
+
+    pub(super) fn note_all(&mut self) {
+        self.here = u64::MAX;
+    }
+
+    /// The client goes from the lanes of one set to those of another.
+    pub(super) fn change_lanes(&mut self, from: u32, to: u32) {
+        if from == to {
+            return;
+        }
+        let left = std::mem::take(&mut self.here);
+        if left != 0 {
+            self.before.push((from, left));
+        }
+        if let Some(at) = self.before.iter().position(|(set, _)| *set == to) {
+            self.here = self.before.swap_remove(at).1;
+        }
+    }
+
+    /// Lane sets with the shards written to, those of the present set last.
+    fn by_set(&self, present: u32) -> impl Iterator<Item = (u32, u64)> {
+        self.before.iter().copied().chain([(present, self.here)]).filter(|(_, bits)| *bits != 0)
+    }
+}
+
+fn bit(shard: ShardId) -> u64 {
+    1 << (shard.0 % u64::BITS as u16)
+}
 
 impl Relay {
     /// WAIT numreplicas timeout
@@ -42,21 +93,71 @@ impl Relay {
             0 => u64::MAX,
             ms => now.mono_us.saturating_add(ms.saturating_mul(US_PER_MS)),
         };
-        let wrote = self.client(id).map_or(0, |client| client.wrote);
-        let mut shards = self.all_shards(id);
-        if wrote != 0 {
-            shards.retain(|shard| wrote & 1 << (shard.0 % 64) != 0);
+        self.note_lost_writes();
+        if self.take_lost_writes(id) {
+            return self.refuse(id, WRITES_LOST);
         }
-        let kind = Kind::Wait { shards: shards.clone(), replicas, until_us };
+        let lanes = self.lanes_written(id);
+        let kind = Kind::Wait { lanes: lanes.clone(), replicas, until_us };
         let bytes = self.wait_round(replicas, now);
-        self.fan_to(id, command.family, (&shards, &bytes), kind, now);
+        if let Some(gather) = self.open_gather(id, command.family, kind, lanes.len(), now) {
+            self.fan_lanes(gather, id, command.family, (&lanes, &bytes), now);
+        }
         Outcome::Done
+    }
+
+    /// The lanes that this client wrote on; if there are none, its present ones of all shards.
+    fn lanes_written(&self, id: ClientId) -> Vec<u32> {
+        let Some(client) = self.clients.get(id.index, id.generation) else { return Vec::new() };
+        let shards = self.all_shards(id);
+        let mut lanes = Vec::new();
+        for (set, bits) in client.writes.by_set(client.lane_set) {
+            let written = shards.iter().filter(|shard| bits & bit(**shard) != 0);
+            lanes.extend(written.map(|shard| self.lane_of(set, *shard, id)));
+        }
+        if lanes.is_empty() {
+            lanes.extend(shards.iter().map(|shard| self.lane_of(client.lane_set, *shard, id)));
+        }
+        lanes
+    }
+
+    /// Marks the clients whose writes went down connections that were lost. Looks at all clients,
+    /// once for all that was lost in a turn.
+    pub(super) fn note_lost_writes(&mut self) {
+        let lost = std::mem::take(&mut self.lost_lanes);
+        if lost.is_empty() {
+            return;
+        }
+        let mut losers = Vec::new();
+        for (index, generation, client) in self.clients.iter() {
+            let id = ClientId { index, generation };
+            let wrote_on = |lane: u32| {
+                let shard = self.lanes[lane as usize].shard;
+                client.writes.by_set(client.lane_set).any(|(set, bits)| {
+                    bits & bit(shard) != 0 && self.lane_of(set, shard, id) == lane
+                })
+            };
+            if lost.iter().any(|lane| wrote_on(*lane)) {
+                losers.push(id);
+            }
+        }
+        for id in losers {
+            if let Some(client) = self.client(id) {
+                client.writes.lost = true;
+            }
+        }
+    }
+
+    /// Whether writes of this client were lost sight of. That is said once: what it writes from then
+    /// on is seen again.
+    fn take_lost_writes(&mut self, id: ClientId) -> bool {
+        self.client(id).is_some_and(|client| std::mem::take(&mut client.writes.lost))
     }
 
     pub(super) fn complete_wait(
         &mut self,
         gather: Gather,
-        shards: Vec<ShardId>,
+        lanes: Vec<u32>,
         (replicas, until_us): (i64, u64),
         now: Now,
     ) {
@@ -68,8 +169,8 @@ impl Relay {
         if enough || leaving || now.mono_us >= until_us {
             return self.deliver_gather(&gather, reply, now);
         }
-        let parts = shards.len();
-        let kind = Kind::Wait { shards, replicas, until_us };
+        let parts = lanes.len();
+        let kind = Kind::Wait { lanes, replicas, until_us };
         let (index, generation) = self.reopen_gather(gather, kind, parts);
         let next_us = (now.mono_us + ROUND_PAUSE_MS * US_PER_MS).min(until_us);
         self.naps.push((next_us, index, generation));
@@ -81,14 +182,21 @@ impl Relay {
         for (_, index, generation) in due {
             let Some(gather) = self.gathers.get(index, generation) else { continue };
             let (client, family) = (gather.client, gather.family);
-            let Kind::Wait { shards, replicas, .. } = &gather.kind else { continue };
-            let (shards, replicas) = (shards.clone(), *replicas);
+            let Kind::Wait { lanes, replicas, .. } = &gather.kind else { continue };
+            let (lanes, replicas) = (lanes.clone(), *replicas);
             if self.live_client(client).is_none() {
                 self.gathers.remove(index, generation);
                 continue;
             }
+            if self.take_lost_writes(client) {
+                let Some(gather) = self.gathers.remove(index, generation) else { continue };
+                let mut reply = Vec::new();
+                encode::error(&mut reply, WRITES_LOST);
+                self.deliver_gather(&gather, reply, now);
+                continue;
+            }
             let bytes = self.wait_round(replicas, now);
-            self.fan_parts((index, generation), client, family, (&shards, &bytes), now);
+            self.fan_lanes((index, generation), client, family, (&lanes, &bytes), now);
         }
     }
 

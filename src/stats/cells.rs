@@ -116,7 +116,7 @@ fn total(metric: &Metric, cells: impl Iterator<Item = u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::sample;
+    use crate::config::sample;
 
     const POOL: PoolId = PoolId(0);
     const SHARD: ShardId = ShardId(1);

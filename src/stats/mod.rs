@@ -12,7 +12,4 @@ pub mod prometheus;
 pub mod table;
 pub mod twemproxy;
 
-#[cfg(test)]
-pub(crate) mod sample;
-
 pub use table::describe;

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::command::model::Family;
+use crate::config::sample;
 use crate::stats::latency::{LatencyRecorder, LatencyTotals};
-use crate::stats::{sample, table};
+use crate::stats::table;
 
 fn exposition() -> Exposition {
     let config = sample::config(&[("cache", &["s\"1\\", "s2"]), ("queue", &["q"])]);

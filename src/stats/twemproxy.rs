@@ -123,7 +123,7 @@ fn push_key(text: &mut String, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::sample;
+    use crate::config::sample;
 
     fn header() -> Header {
         Header { source: "proxy\"1".to_owned(), uptime_s: 12, timestamp_s: 1_700_000_000 }

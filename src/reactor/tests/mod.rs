@@ -15,12 +15,12 @@ use super::balance::Balance;
 use super::{CoreHandle, CoreSetup, spawn_heart};
 use crate::base::ids::PoolId;
 use crate::config::model::{Config, Listen};
+use crate::config::sample;
 use crate::mailbox::{Letter, MailboxSender, mailbox};
 use crate::net::features::Features;
 use crate::net::listen;
 use crate::relay::api::{ClientEnd, Peer, Shared as News};
 use crate::stats::cells::{CoreMetric, CoreStats};
-use crate::stats::sample;
 use crate::topology::Topology;
 
 /// Nothing here takes longer, unless it fails.

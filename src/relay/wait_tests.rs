@@ -1,0 +1,126 @@
+//! WAIT: whom it asks, for how long, and what it never says.
+
+use crate::relay::api::LaneEnd;
+use crate::relay::world::{World, pool_config, req};
+
+const LOST: &str = "-ERR A connection that carried writes of yours was lost";
+
+/// How many WAITs databases 0, 1 and 2 of shard 0 have seen.
+fn waits(world: &World) -> [usize; 3] {
+    [0, 1, 2].map(|database| world.stores[0].waits.get(&database).copied().unwrap_or(0))
+}
+
+#[test]
+fn a_wait_after_select_asks_the_lanes_that_were_written_on() {
+    let mut world = World::new(1);
+    let client = world.client();
+    world.ask(client, &req("SET a 1"));
+    world.ask(client, &req("SELECT 1"));
+    assert_eq!(world.ask(client, &req("WAIT 1 100")), ":1\r\n");
+    assert_eq!(waits(&world), [1, 0, 0], "nothing was written in database 1");
+    world.ask(client, &[req("SET a 1"), req("SELECT 2")].concat());
+    assert_eq!(world.ask(client, &req("WAIT 1 100")), ":1\r\n");
+    assert_eq!(waits(&world), [2, 1, 0]);
+    world.ask(client, &[req("SELECT 0"), req("SET a 1")].concat());
+    assert_eq!(world.ask(client, &req("WAIT 1 100")), ":1\r\n");
+    assert_eq!(waits(&world), [3, 2, 0], "each of them once");
+}
+
+#[test]
+fn a_wait_asks_only_shards_that_were_written_to() {
+    let mut world = World::new(3);
+    let client = world.client();
+    let key = world.key_on(2);
+    world.ask(client, &req(&format!("SET {key} 1")));
+    assert_eq!(world.ask(client, &req("WAIT 1 100")), ":1\r\n");
+    let asked = |world: &World, shard: usize| world.stores[shard].seen.contains(&"WAIT".into());
+    assert_eq!([0, 1, 2].map(|shard| asked(&world, shard)), [false, false, true]);
+    let reader = world.client();
+    assert_eq!(world.ask(reader, &req("WAIT 1 100")), ":1\r\n");
+    assert_eq!([0, 1, 2].map(|shard| asked(&world, shard)), [true; 3]);
+}
+
+#[test]
+fn who_wrote_on_a_lost_connection_is_told_so_once() {
+    let mut world = World::new(1);
+    let (writer, reader) = (world.client(), world.client());
+    world.ask(writer, &req("SET a 1"));
+    world.ask(reader, &req("GET a"));
+    let lane = world.lane_of_shard(0);
+    world.lanes.clear();
+    // In the same turn: no `on_turn` has been between the two.
+    world.relay.on_lane_closed(lane, LaneEnd::Eof, world.now);
+    let heard = world.ask(writer, &req("WAIT 1 100"));
+    assert!(heard.starts_with(LOST), "{heard}");
+    assert_eq!(world.ask(reader, &req("WAIT 1 100")), ":1\r\n", "it wrote nothing");
+    world.ask(writer, &req("SET a 2"));
+    assert_eq!(world.ask(writer, &req("WAIT 1 100")), ":1\r\n");
+}
+
+#[test]
+fn a_connection_lost_between_two_rounds_ends_a_wait() {
+    let mut world = World::new(2);
+    let client = world.client();
+    let key = world.key_on(0);
+    world.ask(client, &req(&format!("SET {key} 1")));
+    assert_eq!(world.ask(client, &req("WAIT 2 100")), "");
+    let lane = world.lane_of_shard(0);
+    world.lanes.retain(|(id, _)| *id != lane);
+    world.relay.on_lane_closed(lane, LaneEnd::Eof, world.now);
+    world.advance(10);
+    let heard = world.heard(client);
+    assert!(heard.starts_with(LOST), "{heard}");
+}
+
+#[test]
+fn only_writers_on_the_lost_one_of_several_lanes_are_told() {
+    let mut pool = pool_config(1);
+    pool.lanes_per_node = 2;
+    let mut world = World::with(pool);
+    let (first, second) = (world.client(), world.client());
+    world.ask(first, &req("SET a 1"));
+    world.ask(second, &req("SET a 1"));
+    let lane = world.lane_of_shard(0);
+    world.lanes.retain(|(id, _)| *id != lane);
+    world.relay.on_lane_closed(lane, LaneEnd::Eof, world.now);
+    let heard = [first, second].map(|client| world.ask(client, &req("WAIT 1 100")));
+    assert_eq!(heard.iter().filter(|heard| heard.starts_with(LOST)).count(), 1, "{heard:?}");
+}
+
+#[test]
+fn wait_asks_again_until_its_time_is_over() {
+    let mut world = World::new(2);
+    let client = world.client();
+    world.ask(client, &req("SET a 1"));
+    assert_eq!(world.ask(client, &req("WAIT 1 100")), ":1\r\n");
+    assert_eq!(world.ask(client, &req("WAIT 2 100")), "");
+    for _ in 0..9 {
+        world.advance(10);
+        assert_eq!(world.heard(client), "");
+    }
+    world.advance(20);
+    assert_eq!(world.heard(client), ":1\r\n");
+}
+
+#[test]
+fn a_wait_ahead_of_quit_is_answered() {
+    let mut world = World::new(2);
+    let client = world.client();
+    assert_eq!(world.ask(client, &[req("WAIT 2 100"), req("QUIT")].concat()), "");
+    for _ in 0..15 {
+        world.advance(10);
+    }
+    assert_eq!(world.heard(client), ":1\r\n+OK\r\n");
+    assert_eq!(world.finished, [client]);
+}
+
+#[test]
+fn a_wait_without_end_ends_when_its_client_leaves() {
+    let mut world = World::new(1);
+    let client = world.client();
+    assert_eq!(world.ask(client, &req("WAIT 2 0")), "");
+    assert!(world.relay.owes(client), "asked by the reactor after its FIN");
+    world.advance(10);
+    assert!(!world.relay.owes(client));
+    assert_eq!(world.heard(client), ":1\r\n");
+}

@@ -45,7 +45,7 @@ const FLOORS: [(&str, &[&str]); 18] = [
 ];
 
 /// Words that a room's sources (not its tests) may not have, with the reason.
-const FORBIDDEN: [(&[&str], &[&str], &str); 5] = [
+const FORBIDDEN: [(&[&str], &[&str], &str); 6] = [
     (
         &["base", "resp", "command", "topology", "route", "auth", "stats", "config", "relay"],
         &[
@@ -76,14 +76,16 @@ const FORBIDDEN: [(&[&str], &[&str], &str); 5] = [
     ),
     (&["control", "log", "cli"], &["glommio"], "the control plane knows nothing of a core"),
     (&["net"], &["resp::", "command::"], "sockets carry bytes"),
+    (
+        &["net", "reactor", "log", "cli", "process", "mailbox", "main"],
+        &["tokio::", "hyper::"],
+        "the one other runtime is that of the control plane's HTTP",
+    ),
 ];
 
 /// Rooms that forbid unsafe code in their first file.
 const SAFE_ROOMS: [&str; 7] = ["resp", "command", "route", "stats", "relay", "control", "log"];
 const LINES_MAX: usize = 500;
-/// Files that may be longer, each with its reason.
-const LONG_FILES: [(&str, &str); 1] =
-    [("src/relay/tests.rs", "the world in which all tests of the relay play")];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -236,13 +238,9 @@ fn files_are_short_and_say_what_they_are() {
         if !beside_code && !text.starts_with("//!") {
             complaints.push(format!("{name}: does not begin with what it is (//!)"));
         }
-        let (lines, long) =
-            (text.lines().count(), LONG_FILES.iter().any(|(long, _)| *long == name));
-        if lines > LINES_MAX && !long {
+        let lines = text.lines().count();
+        if lines > LINES_MAX {
             complaints.push(format!("{name}: {lines} lines; one idea a file, at most {LINES_MAX}"));
-        }
-        if lines <= LINES_MAX && long {
-            complaints.push(format!("{name}: no longer long; take it off LONG_FILES"));
         }
     }
     expect_none(&complaints);

@@ -9,7 +9,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Options, Random, Stack, Stopwatch, Threads, Value, wait_until};
+use support::{Options, Random, Stack, Stopwatch, Threads, Value, Wire, wait_until};
 
 const REQUESTS: usize = 3_000;
 const VALUE_BYTES: usize = 64 * 1024;
@@ -18,6 +18,23 @@ const VALUE_BYTES: usize = 64 * 1024;
 const GROWTH_MAX_BYTES: usize = 128 * 1024 * 1024;
 /// What an allocator may keep of it afterwards.
 const KEPT_MAX_BYTES: usize = 48 * 1024 * 1024;
+
+fn ask_for_all(client: &Wire, threads: &mut Threads) {
+    let mut sender = client.sender();
+    threads.run(move || {
+        let request = support::encode(&["GET", "large"]);
+        for _ in 0..REQUESTS {
+            sender.send(&request);
+        }
+    });
+}
+
+fn read_all(client: &mut Wire, large: &[u8]) {
+    for number in 0..REQUESTS {
+        let reply = client.read_reply();
+        assert!(reply == Value::bulk(large), "reply {number}: {reply:?}");
+    }
+}
 
 #[test]
 fn a_client_that_does_not_read_hurts_only_itself() {
@@ -28,17 +45,19 @@ fn a_client_that_does_not_read_hurts_only_itself() {
     assert_eq!(quick.exchange(&[b"SET".as_slice(), b"large", &large]), Value::ok());
     assert_eq!(quick.exchange(&["SET", "small", "s"]), Value::ok());
     let before = stack.proxy.resident_bytes();
+    // How long the same takes on this machine, today, for a client that reads.
+    let start = Stopwatch::start();
+    let mut reading = stack.client();
+    let mut threads = Threads::default();
+    ask_for_all(&reading, &mut threads);
+    read_all(&mut reading, &large);
+    threads.join();
+    let served = start.elapsed();
 
     let mut slow = stack.client();
     slow.set_patience(Duration::from_secs(60));
-    let mut sender = slow.sender();
     let mut threads = Threads::default();
-    threads.run(move || {
-        let request = support::encode(&["GET", "large"]);
-        for _ in 0..REQUESTS {
-            sender.send(&request);
-        }
-    });
+    ask_for_all(&slow, &mut threads);
 
     let (mut worst, mut most) = (Duration::ZERO, 0);
     let start = Stopwatch::start();
@@ -49,14 +68,13 @@ fn a_client_that_does_not_read_hurts_only_itself() {
         most = most.max(stack.proxy.resident_bytes());
     }
     let growth = most.saturating_sub(before);
-    println!("worst wait of the quick client {worst:?}, growth {growth} bytes");
-    assert!(worst < Duration::from_secs(5), "the quick client waited {worst:?}");
+    println!("worst wait of the quick client {worst:?} of {served:?}, growth {growth} bytes");
+    // On the lane it may stand behind client_inflight_max of the slow one's requests: a third of
+    // all. The rest is for the machine, which does the same work for both.
+    assert!(worst < served / 2, "the quick client waited {worst:?}, all takes {served:?}");
     assert!(growth < GROWTH_MAX_BYTES, "the slow client cost {growth} bytes");
 
-    for number in 0..REQUESTS {
-        let reply = slow.read_reply();
-        assert!(reply == Value::bulk(&large), "reply {number} of the slow client: {reply:?}");
-    }
+    read_all(&mut slow, &large);
     threads.join();
     assert_eq!(slow.exchange(&["GET", "small"]), Value::bulk("s"));
     wait_until(Duration::from_secs(20), "the memory is given back", || {

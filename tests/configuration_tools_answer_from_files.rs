@@ -103,4 +103,7 @@ fn import_prints_a_file_with_the_same_placement() {
     assert!(placement.contains("0 of 100000 keys would move"), "{placement}");
     let shown = |path: &Path| corelay(&["check", "-c", words(path)]);
     assert_eq!(shown(&old), shown(&new));
+    let again = Command::new(env!("CARGO_BIN_EXE_corelay")).arg("import").arg(&new).output();
+    let again = String::from_utf8(again.unwrap().stderr).unwrap();
+    assert!(again.contains("this file is ours already"), "{again}");
 }

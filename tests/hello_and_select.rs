@@ -134,6 +134,8 @@ fn hand_shakes_of_client_libraries_are_answered() {
         let fine = reply == Value::ok() || request == "READONLY";
         assert!(fine, "{request}: {reply:?}");
     }
+    let typo = wire.exchange(&["CLIENT", "NO-EVICT", "yes"]);
+    assert_eq!(typo.error(), "ERR syntax error");
     assert!(wire.exchange(&["CLIENT", "ID"]).integer() > 0);
     assert!(wire.exchange(&["CLIENT", "INFO"]).text().contains("name=test"));
     assert!(wire.exchange(&["CLIENT", "LIST"]).text().contains("name=test"));

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::config::{Loaded, Machine, load, toml_print};
+use crate::config::{Format, Loaded, Machine, load, toml_print};
 use crate::process;
 use crate::process::demo::{DemoOptions, demo};
 use args::{Args, Command};
@@ -62,6 +62,9 @@ fn dispatch(command: Command) -> ExitCode {
         },
         Command::Placement { old, new, pool, keys, file } => {
             placement::placement(&old, &new, pool.as_deref(), keys, file.as_deref())
+        }
+        Command::Import { file } if matches!(Format::of(&file), Ok(Format::Toml)) => {
+            usage("import takes a nutcracker.yml; this file is ours already: corelay check -c FILE")
         }
         Command::Import { file } => match loaded(&file) {
             Ok(loaded) => {

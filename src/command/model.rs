@@ -149,8 +149,10 @@ pub enum Local {
     Lolwut,
     Info,
     ConfigGet,
-    /// +OK without effect here: READONLY, READWRITE, CLIENT NO-EVICT, CLIENT NO-TOUCH …
+    /// +OK without effect here: READONLY, READWRITE, CLIENT CAPA …
     Ok,
+    /// The same, after ON or OFF: CLIENT NO-EVICT, CLIENT NO-TOUCH.
+    OnOff,
     ClientId,
     ClientInfo,
     ClientList,

@@ -94,7 +94,7 @@ fn read_pool(name: &Node, node: &Node, complaints: &mut Complaints) -> Option<Po
         shard_lines: Vec::new(),
         has_shards: false,
     };
-    let mut reader = PoolReader { draft, complaints, serves_redis: false };
+    let mut reader = PoolReader { draft, complaints, serves_redis: None };
     for (key, value) in entries {
         reader.entry(key, value);
     }
@@ -105,7 +105,8 @@ fn read_pool(name: &Node, node: &Node, complaints: &mut Complaints) -> Option<Po
 struct PoolReader<'a> {
     draft: PoolDraft,
     complaints: &'a mut Complaints,
-    serves_redis: bool,
+    /// What its key `redis` says, if that is there and can be read.
+    serves_redis: Option<bool>,
 }
 
 impl PoolReader<'_> {
@@ -213,7 +214,7 @@ impl PoolReader<'_> {
 
     fn flag(&mut self, key: &'static str, yes: bool, line: usize) {
         match key {
-            "redis" => self.serves_redis = yes,
+            "redis" => self.serves_redis = Some(yes),
             "preconnect" => self.draft.pool.preconnect = yes,
             "tcpkeepalive" => self.draft.pool.tcp_keepalive = yes,
             "auto_eject_hosts" if yes => {
@@ -265,15 +266,20 @@ impl PoolReader<'_> {
     }
 
     fn finish(&mut self) {
-        if !self.draft.lines.iter().any(|(key, _)| *key == "listen") {
+        if !self.has("listen") {
             let line = self.draft.line;
             self.error(line, "listen", "has to be written").remedy("add listen: host:port");
         }
-        if !self.serves_redis {
+        let unreadable = self.serves_redis.is_none() && self.has("redis");
+        if self.serves_redis != Some(true) && !unreadable {
             let line = self.draft.line_of("redis");
             let why = "memcached is not served, and a pool is one unless it says redis: true";
             self.error(line, "redis", why).remedy("write redis: true if the servers are redis");
         }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.draft.lines.iter().any(|(written, _)| *written == key)
     }
 
     fn boolean(&mut self, key: &str, text: &str, line: usize) -> Option<bool> {

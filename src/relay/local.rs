@@ -24,6 +24,14 @@ impl Relay {
             Local::Ping => self.ping(id, request),
             Local::Echo => self.answer(id, |out| encode::bulk(out, request.arg(1))),
             Local::Ok => self.answer(id, |out| encode::simple(out, "OK")),
+            Local::OnOff => {
+                let word = request.arg(2);
+                let known = word.eq_ignore_ascii_case(b"on") || word.eq_ignore_ascii_case(b"off");
+                self.answer(id, |out| match known {
+                    true => encode::simple(out, "OK"),
+                    false => encode::error(out, "ERR syntax error"),
+                });
+            }
             Local::Time => self.answer(id, |out| write_time(now, out)),
             Local::Lolwut => self.answer(id, |out| encoder.verbatim(out, LOLWUT.as_bytes())),
             Local::NotACluster => self.answer(id, errors::not_a_cluster),

@@ -104,6 +104,8 @@ fn memcached_pools_are_refused_clearly() {
     assert!(told(yaml(&without)).contains("n.yml:1: p.redis: memcached is not served"));
     let with_false = yaml_with("").replace("true", "false");
     assert!(told(yaml(&with_false)).contains("n.yml:3: p.redis: memcached is not served"));
+    let with_yes = yaml_with("").replace("true", "yes");
+    assert_eq!(yaml(&with_yes).unwrap_err().len(), 1, "one mistake, one complaint");
 }
 
 #[test]

@@ -234,6 +234,7 @@ def echo(_directory, port, _redis, stack):
 KINDS = {
     "corelay": corelay("corelay"),
     "corelay-nogather": corelay("corelay-nogather", batch_us=0),
+    "corelay-batch300": corelay("corelay-batch300", batch_us=300),
     "corelay-2cores": corelay("corelay-2cores", cores=2),
     "corelay-other": corelay("corelay-other", binary="other"),
     "nutcracker": nutcracker, "haproxy": haproxy, "envoy": envoy, "echo": echo,

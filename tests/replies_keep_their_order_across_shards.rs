@@ -100,6 +100,27 @@ fn on_two_cores() {
     clients_get_what_they_asked_for("2");
 }
 
+/// While several clients wait, the first replies of a pipeline are held back for a moment, so that
+/// one write takes them all; but not until the last one is there.
+#[test]
+fn an_early_reply_does_not_wait_for_a_late_one() {
+    let stack = Stack::start(2, &Options { timeout_ms: 60_000, ..Options::default() });
+    let keys = stack.keys_by_shard(1);
+    let (quick, slow) = (keys[0][0].as_str(), keys[1][0].as_str());
+    stack.shards[1].pause();
+    let mut clients: Vec<Wire> = (0..6).map(|_| stack.client()).collect();
+    for client in &mut clients {
+        client.send(&[encode(&["GET", quick]), encode(&["GET", slow])].concat());
+    }
+    for client in &mut clients {
+        assert_eq!(client.read_reply(), Value::Null);
+    }
+    stack.shards[1].resume();
+    for client in &mut clients {
+        assert_eq!(client.read_reply(), Value::Null);
+    }
+}
+
 #[test]
 fn ten_thousand_pings_in_one_write_are_all_answered_and_quit_ends_them() {
     let stack = Stack::start(1, &Options::default());

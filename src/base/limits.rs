@@ -27,6 +27,9 @@ pub const REQUEST_BYTES_MAX: usize = BULK_BYTES_MAX + 1024 * 1024;
 pub const CLIENT_CONNECTIONS_MAX: usize = 10_000;
 /// Requests of one client that may be unanswered; past it the client is not read.
 pub const CLIENT_INFLIGHT_MAX: usize = 1024;
+/// Bytes of the first replies of a pipeline that may wait for the others, to leave in one write with
+/// them: less than one TCP segment on Ethernet (MTU 1500). A full one is worth a write of its own.
+pub const HELD_BACK_BYTES_MAX: usize = 1448;
 /// Bytes that wait for one client before no more of its requests are taken in, default.
 pub const CLIENT_OUTPUT_SOFT_BYTES: usize = 1024 * 1024;
 /// Bytes that wait for one client before it is closed, default: replies to what was already under

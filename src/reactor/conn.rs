@@ -7,7 +7,7 @@ use crate::net::event::{ListenerId, SocketId};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Conn {
     Free,
-    /// `waiting`: it has sent something since it was last sent something.
+    /// `waiting`: replies to it are still to come.
     Client {
         id: ClientId,
         paused: bool,

@@ -9,7 +9,9 @@ use super::balance::Balance;
 use super::clock::Clock;
 use super::conn::{Conn, Conns, Door};
 use super::heart::Heart;
+use super::pace::Pace;
 use super::{CoreEvent, CoreSetup, EverySecond, Log};
+use crate::base::ids::ClientId;
 use crate::base::limits::{IDLE_TICK_MS, PASS_ON_BYTES};
 use crate::base::time::{Now, US_PER_MS};
 use crate::config::model::LogLevel;
@@ -38,6 +40,7 @@ pub(super) struct Core<H> {
     /// See `ProxyConfig`.
     spin_us: u64,
     batch_us: u32,
+    pace: Pace,
     /// Awake until then, whatever happens.
     spin_until_us: u64,
     pub(super) stats: Arc<CoreStats>,
@@ -52,6 +55,8 @@ pub(super) struct Core<H> {
     pub(super) farewells: VecDeque<SocketId>,
     /// Their writes have waited for the peer, and are done: there may be more to send.
     pub(super) again: Vec<Dirty>,
+    /// Clients whose first replies wait for the others: until the next turn, whatever comes.
+    pub(super) held_back: VecDeque<ClientId>,
     /// Something was written this turn.
     pub(super) wrote: bool,
     /// Somebody waits to hear that it went through: see `sleep_us`.
@@ -90,6 +95,7 @@ impl<H: Heart> Core<H> {
             now,
             spin_us: setup.config.proxy.spin_us,
             batch_us: u32::try_from(setup.config.proxy.batch_us).unwrap_or(u32::MAX),
+            pace: Pace::new(setup.config.proxy.batch_us, now.mono_us),
             spin_until_us: 0,
             stats: setup.stats[setup.index].clone(),
             doors,
@@ -99,6 +105,7 @@ impl<H: Heart> Core<H> {
             half_closed: Vec::new(),
             farewells: VecDeque::new(),
             again: Vec::new(),
+            held_back: VecDeque::new(),
             wrote: false,
             hurry: false,
             accept_again_us: None,
@@ -136,10 +143,13 @@ impl<H: Heart> Core<H> {
         self.sockets.enter(patience)?;
         self.now = self.clock.now();
         self.stats.core(CoreMetric::Turns).add(1);
+        let mut events = 0;
         while let Some(event) = self.sockets.next_event() {
+            events += 1;
             self.spin_until_us = self.now.mono_us + self.spin_us;
             self.on_event(event);
         }
+        self.pace.note(events, self.now.mono_us);
         while let Some(chunk) = self.sockets.next_spent() {
             self.heart.recycle(chunk);
         }
@@ -268,10 +278,21 @@ impl<H: Heart> Core<H> {
         }
     }
 
-    /// One write for each connection that has something to send.
+    /// One write for each connection that has something to send. While the core gathers, replies to
+    /// the first requests of a pipeline are held back for one turn if others are still to come: most
+    /// often they come in that turn, from another shard, and one write takes them all.
     fn flush(&mut self) {
+        let gathers = self.gathers();
+        while let Some(id) = self.held_back.pop_front() {
+            self.send_output(Dirty::Client(id));
+        }
         while let Some(of) = self.heart.next_dirty() {
-            self.send_output(of);
+            match of {
+                Dirty::Client(id) if gathers && self.heart.may_hold_back(id) => {
+                    self.held_back.push_back(id);
+                }
+                _ => self.send_output(of),
+            }
         }
         while let Some(of) = self.again.pop() {
             self.send_output(of);
@@ -288,9 +309,11 @@ impl<H: Heart> Core<H> {
         let Some(chunks) = self.sockets.outgoing(socket) else { return };
         if self.heart.take_output(of, chunks) > 0 {
             self.sockets.send(socket);
+            self.stats.core(CoreMetric::Writes).add(1);
             self.wrote = true;
-            if matches!(of, Dirty::Client(_)) {
-                self.set_waiting(socket, false);
+            if let Dirty::Client(id) = of {
+                let waiting = self.heart.waits(id);
+                self.set_waiting(socket, waiting);
             }
         }
     }
@@ -303,15 +326,20 @@ impl<H: Heart> Core<H> {
         }
     }
 
-    /// How the core sleeps. While several clients wait for replies, more events are about to come,
-    /// and all of them together cost little more than one: the core gathers them, for `batch_us` at
-    /// most. For fewer clients nothing is held up.
+    /// While several clients wait for replies and events come fast, more of them are about to come,
+    /// and all together cost little more than one: the core gathers them, for `batch_us` at most.
+    /// For fewer clients, or at a slow pace, nothing is held up.
+    fn gathers(&self) -> bool {
+        self.conns.waiting() >= GATHER_CLIENTS_MIN && self.pace.pays() && self.features().min_wait
+    }
+
+    /// How the core sleeps.
     fn patience(&self) -> Patience {
-        let max_us = self.sleep_us();
-        if self.batch_us == 0
-            || self.conns.waiting() < GATHER_CLIENTS_MIN
-            || !self.features().min_wait
-        {
+        let mut max_us = self.sleep_us();
+        if !self.held_back.is_empty() {
+            max_us = max_us.min(self.batch_us.into());
+        }
+        if !self.gathers() {
             return Patience { max_us, events: 1, gather_us: 0 };
         }
         Patience { max_us, events: GATHER_EVENTS, gather_us: self.batch_us }

@@ -53,6 +53,14 @@ pub trait Heart {
     fn recycle(&mut self, chunk: Vec<u8>);
     fn next_report(&mut self) -> Option<Report>;
     fn is_quiet(&self) -> bool;
+    /// Whether replies to this client are still to come.
+    fn waits(&self, _client: ClientId) -> bool {
+        false
+    }
+    /// Whether so little waits to be sent to it that it may wait for those, too.
+    fn may_hold_back(&self, _client: ClientId) -> bool {
+        false
+    }
     /// The client has said goodbye (FIN), but still waits for replies: it is closed when that is
     /// over. A heart that answers `false` loses the replies that are not in its outbox yet.
     fn owes(&mut self, client: ClientId) -> bool;
@@ -129,6 +137,12 @@ impl Heart for Relay {
     }
     fn is_quiet(&self) -> bool {
         Relay::is_quiet(self)
+    }
+    fn waits(&self, client: ClientId) -> bool {
+        Relay::waits(self, client)
+    }
+    fn may_hold_back(&self, client: ClientId) -> bool {
+        Relay::may_hold_back(self, client)
     }
     fn owes(&mut self, client: ClientId) -> bool {
         Relay::owes(self, client)

@@ -22,6 +22,7 @@ mod core;
 pub mod echo;
 pub mod heart;
 mod lanes;
+mod pace;
 
 #[cfg(test)]
 mod tests;

@@ -67,6 +67,7 @@ use ahash::AHashMap;
 
 use crate::base::buffer::ChunkPool;
 use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
+use crate::base::limits::HELD_BACK_BYTES_MAX;
 use crate::base::slab::Slab;
 use crate::base::time::Now;
 use crate::config::model::{Config, PoolConfig};
@@ -354,6 +355,21 @@ impl Relay {
     /// No client is connected (for the end of a drain).
     pub fn is_quiet(&self) -> bool {
         self.clients.is_empty()
+    }
+
+    /// Whether replies to this client are still to come.
+    pub fn waits(&self, id: ClientId) -> bool {
+        let client = self.clients.get(id.index, id.generation);
+        client.is_some_and(|client| !client.order.is_empty())
+    }
+
+    /// Whether more replies are to come, and what waits to be sent is little: the first replies of a
+    /// pipeline over several shards may leave together with the others.
+    pub fn may_hold_back(&self, id: ClientId) -> bool {
+        let client = self.clients.get(id.index, id.generation);
+        client.is_some_and(|client| {
+            !client.order.is_empty() && (1..=HELD_BACK_BYTES_MAX).contains(&client.outbox.bytes())
+        })
     }
 
     /// Whether a client that has said goodbye (FIN) still waits for replies: it is closed when that

@@ -88,6 +88,8 @@ metrics! {
     CoreMetric of Core {
         Turns: Counter Count "corelay_core_turns_total",
             "passes of the reactor";
+        Writes: Counter Count "corelay_core_writes_total",
+            "writes to clients and servers; each may hold many replies or requests";
         AcceptsPassedOn: Counter Count "corelay_core_accepts_passed_on_total",
             "fresh connections passed on to a core with fewer clients";
         BufferedBytes: Gauge Bytes "corelay_core_buffered_bytes",

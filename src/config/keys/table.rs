@@ -26,8 +26,8 @@ pub const KEYS: [Key; 41] = [
         "all buffers of one core; above it no client is read and the one that holds most is closed"),
     key(Proxy, "spin_us", within(0, 1_000_000), Is64(0),
         "busy polling before a core sleeps; 0: none"),
-    key(Proxy, "batch_us", within(0, 100_000), Is64(100),
-        "longest wait for more events while several clients are waiting; 0: none"),
+    key(Proxy, "batch_us", within(0, 100_000), Is64(200),
+        "longest wait for more events while several clients wait and events come fast; 0: none"),
 
     key(Pool, "name", Text, Required,
         "name in logs and statistics"),

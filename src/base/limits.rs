@@ -36,8 +36,8 @@ pub const CLIENT_OUTPUT_SOFT_BYTES: usize = 1024 * 1024;
 /// way when the soft limit was reached must fit (1024 requests × 64 KiB = 64 MiB), and so must the
 /// largest single value that we expect to see.
 pub const CLIENT_OUTPUT_MAX_BYTES: usize = 256 * 1024 * 1024;
-/// Bytes that all buffers of one core may hold, default. Above it no client is read, and the one
-/// that holds most is closed.
+/// Bytes that all buffers of one core may hold, default. Above it, if they are more than half the
+/// clients', the client that holds most is closed; else lanes that are full take no more requests.
 pub const CORE_BUFFER_MAX_BYTES: usize = 1024 * 1024 * 1024;
 /// How long CLIENT LIST and CLIENT KILL wait for the other cores, ms; then they are answered with
 /// what came. A core answers within its turn: in far less than 1 ms, or some ms if it has 10 000
@@ -57,8 +57,6 @@ pub const LANE_OUTPUT_SOFT_BYTES: usize = 16 * 1024 * 1024;
 /// A reply longer than this is streamed to its client (if it is the client's next) instead of being
 /// collected.
 pub const REPLY_STREAM_BYTES: usize = 64 * 1024;
-/// One reply that has to be held (out of order, or to be merged), bytes, default.
-pub const REPLY_HELD_MAX_BYTES: usize = REQUEST_BYTES_MAX;
 /// First pause before a lane is connected again, ms; it doubles with each failure. The pause taken
 /// is drawn evenly from 0 to it (full jitter), so that a thousand lanes do not knock together.
 pub const RECONNECT_FIRST_MS: u64 = 10;

@@ -444,6 +444,7 @@ impl Chaos {
             );
         }
         assert_eq!(self.relay().buffered_bytes, 0, "bytes that are accounted for and not there");
+        assert_eq!(self.relay().lane_bytes, 0, "the same, of lanes");
         while let Some(player) = self.players.first() {
             self.leave(player.id, ClientEnd::Eof);
         }

@@ -33,6 +33,10 @@ impl Relay {
         if matches!(lane.state, LaneState::Idle | LaneState::Down { .. }) {
             return false;
         }
+        if self.is_over_budget() && self.is_crowded(index) {
+            return false;
+        }
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
         lane.inflight.push_back(token);
         if lane.inflight.len() == 1
             && let Some(timeout_ms) = self.pools[lane.pool.index()].config.timeout_ms
@@ -47,18 +51,21 @@ impl Relay {
     pub(super) fn put_lane(&mut self, index: u32, bytes: &[u8]) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         lane.outbox.put(bytes, &mut self.chunks);
+        self.lane_bytes += bytes.len();
         self.mark_lane(index);
     }
 
     /// The bytes of a large request that was enqueued, passed on without a copy.
     pub(super) fn put_lane_owned(&mut self, index: u32, bytes: Vec<u8>) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        self.lane_bytes += bytes.len();
         lane.outbox.put_owned(bytes, &mut self.chunks);
         self.mark_lane(index);
     }
 
     pub(super) fn put_lane_parts(&mut self, index: u32, parts: &mut Outbox) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        self.lane_bytes += parts.bytes();
         lane.outbox.append(parts);
         self.mark_lane(index);
     }
@@ -104,10 +111,30 @@ impl Relay {
         }
     }
 
+    /// The core's buffers hold more than `core_buffer_max_bytes`.
+    #[inline]
+    pub(super) fn is_over_budget(&self) -> bool {
+        self.buffered_bytes + self.lane_bytes > self.config.proxy.core_buffer_max_bytes
+    }
+
+    /// What fills the core's buffers is mostly requests in lanes, and this lane is one of the full.
+    #[cold]
+    fn is_crowded(&self, index: u32) -> bool {
+        let Some(lane) = self.lanes.get(index as usize) else { return false };
+        let soft = self.pools[lane.pool.index()].config.limits.lane_output_soft_bytes;
+        self.lane_bytes > self.config.proxy.core_buffer_max_bytes / 2 && lane.output_bytes() >= soft
+    }
+
     /// Why requests for this lane can not be served: an error reply.
     pub(super) fn lane_error(&self, index: u32, out: &mut Vec<u8>) {
         let Some(lane) = self.lanes.get(index as usize) else { return };
-        let why = if lane.why.is_empty() { "not connected" } else { lane.why.as_str() };
+        let why = match lane.why.as_str() {
+            _ if self.is_over_budget() && self.is_crowded(index) => {
+                "core_buffer_max_bytes is reached"
+            }
+            "" => "not connected",
+            why => why,
+        };
         encode::error(out, self.shard_error(lane.pool, lane.shard, why));
     }
 
@@ -240,6 +267,7 @@ impl Relay {
                 let greeting = std::mem::take(&mut lane.greeting);
                 let bytes = greeting.len();
                 into.push_back(greeting);
+                self.lane_bytes += bytes;
                 bytes
             }
             _ => 0,
@@ -302,6 +330,7 @@ impl Relay {
         lane.failures = lane.failures.saturating_add(1);
         // A stale answer of this connection must not find it: the generation ends here.
         lane.generation = lane.generation.wrapping_add(1);
+        self.lane_bytes = self.lane_bytes.saturating_sub(lane.output_bytes());
         lane.outbox.clear(&mut self.chunks);
         lane.greeting = Vec::new();
         lane.tail = Vec::new();

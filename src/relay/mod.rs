@@ -24,6 +24,8 @@
 mod admit;
 pub mod api;
 #[cfg(test)]
+mod budget_tests;
+#[cfg(test)]
 mod chaos_model;
 #[cfg(test)]
 mod chaos_tests;
@@ -123,8 +125,10 @@ pub struct Relay {
     idle_sweep_us: u64,
     clients_opened: u64,
     started_us: u64,
-    /// Bytes that wait for clients, or came from them and are not taken in: the core's budget.
+    /// Bytes that wait for clients, or came from them and are not taken in.
     buffered_bytes: usize,
+    /// Bytes that wait in lanes. Both together are bounded by `core_buffer_max_bytes`.
+    lane_bytes: usize,
 
     chunks: ChunkPool,
     /// Small buffers for replies that come early.
@@ -211,6 +215,7 @@ impl Relay {
             clients_opened: 0,
             started_us: now.mono_us,
             buffered_bytes: 0,
+            lane_bytes: 0,
             chunks: ChunkPool::default(),
             spares: Vec::new(),
             rings: order::Rings::new(),
@@ -291,6 +296,7 @@ impl Relay {
             return;
         }
         lane.sending_bytes = lane.sending_bytes.saturating_sub(bytes);
+        self.lane_bytes = self.lane_bytes.saturating_sub(bytes);
         self.release_feeders(id.index);
     }
 
@@ -393,7 +399,8 @@ impl Relay {
 
     /// Writes the gauges that are not kept up to date request by request; once a second.
     pub fn write_gauges(&mut self) {
-        self.stats.core(CoreMetric::BufferedBytes).set(self.buffered_bytes as u64);
+        let bytes = self.buffered_bytes + self.lane_bytes;
+        self.stats.core(CoreMetric::BufferedBytes).set(bytes as u64);
         self.stats.core(CoreMetric::TopologyEpoch).set(self.topology.epoch);
         self.write_lane_gauges();
     }

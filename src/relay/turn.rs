@@ -27,7 +27,9 @@ impl Relay {
         if now.mono_us >= self.idle_sweep_us {
             self.close_idle_clients(now);
         }
-        if self.buffered_bytes > self.config.proxy.core_buffer_max_bytes {
+        if self.is_over_budget()
+            && self.buffered_bytes > self.config.proxy.core_buffer_max_bytes / 2
+        {
             self.shed_largest_client();
         }
         while let Some(id) = self.resumable.pop() {
@@ -155,8 +157,9 @@ impl Relay {
         }
     }
 
-    /// The core's buffers are over their budget: the client that holds most is closed. One a turn
-    /// is enough: a turn receives less than a client may hold.
+    /// The core's buffers are over their budget, and clients hold more than half of it: the client
+    /// that holds most is closed. (If it is lanes that do, `enqueue` refuses more.) One a turn is
+    /// enough: a turn receives less than a client may hold.
     fn shed_largest_client(&mut self) {
         let largest = self.clients.iter().max_by_key(|(_, _, client)| client.buffered_bytes());
         let Some((index, generation, client)) = largest else { return };

@@ -50,6 +50,8 @@ pub(super) struct Store {
     pub(super) seen: Vec<String>,
     /// The WAITs among them, by the database of their connection.
     pub(super) waits: BTreeMap<u32, usize>,
+    /// Takes nothing: what is sent to it waits in the relay.
+    pub(super) stuck: bool,
     /// Answers nothing (they wait in `held`).
     pub(super) silent: bool,
     pub(super) held: Vec<u8>,
@@ -126,6 +128,8 @@ pub(super) struct World {
     pub(super) paused: Vec<ClientId>,
     /// Clients that do not read: their output is taken, but never reported as sent.
     pub(super) deaf: Vec<ClientId>,
+    /// Taken from the relay for lanes that are stuck.
+    unsent: Vec<(LaneId, Vec<u8>)>,
     /// Replies are handed over in pieces of this size.
     pub(super) piece: usize,
     /// What this core tells one other.
@@ -173,6 +177,7 @@ impl World {
                 finished: Vec::new(),
                 paused: Vec::new(),
                 deaf: Vec::new(),
+                unsent: Vec::new(),
                 piece: usize::MAX,
                 letters: Vec::new(),
             }
@@ -278,11 +283,26 @@ impl World {
                     heard.extend(all);
                 }
             }
+            Dirty::Lane(id) if self.is_stuck(id) => self.unsent.push((id, all)),
             Dirty::Lane(id) => {
                 self.relay.on_lane_sent(id, bytes);
                 self.feed_store(id, &all);
             }
         }
+    }
+
+    fn is_stuck(&self, id: LaneId) -> bool {
+        self.lanes.iter().any(|(of, lane)| *of == id && self.stores[lane.shard].stuck)
+    }
+
+    /// All shards take what was sent to them.
+    pub(super) fn unstick(&mut self) {
+        self.stores.iter_mut().for_each(|store| store.stuck = false);
+        for (id, bytes) in std::mem::take(&mut self.unsent) {
+            self.relay.on_lane_sent(id, bytes.len());
+            self.feed_store(id, &bytes);
+        }
+        self.run();
     }
 
     pub(super) fn feed_store(&mut self, id: LaneId, bytes: &[u8]) {

@@ -23,7 +23,7 @@ pub const KEYS: [Key; 41] = [
     key(Proxy, "log_file", Text, Word("stderr"),
         "path of the log, reopened on SIGHUP; \"stderr\": standard error"),
     key(Proxy, "core_buffer_max_bytes", within(1024 * KIB, TIB), size(limits::CORE_BUFFER_MAX_BYTES),
-        "all buffers of one core; above it no client is read and the one that holds most is closed"),
+        "all buffers of one core; above it the client that holds most is closed, full lanes take no more"),
     key(Proxy, "spin_us", within(0, 1_000_000), Is64(0),
         "busy polling before a core sleeps; 0: none"),
     key(Proxy, "batch_us", within(0, 100_000), Is64(200),

@@ -1,7 +1,7 @@
 # Everything that a newcomer types. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench perf fmt lint clients toolchain servers
+.PHONY: help run test sim bench perf fmt lint clients toolchain servers
 
 VENV := .venv
 RECORD ?= all-loads
@@ -17,6 +17,9 @@ test: toolchain servers clients ## all tests, against real servers and client li
 	@.ci/need nutcracker=nutcracker valgrind=valgrind
 	cargo test --locked
 	perf/instructions
+
+sim: toolchain ## the relay under seeded simulation: SEEDS=5000 fresh ones, or SEED=n once more
+	SEEDS=$(or $(SEEDS),5000) cargo test --locked --lib finds_no_wrong_reply -- --nocapture
 
 bench: toolchain ## in-process benchmarks: parser, scanner, lookup, hash, the whole relay
 	cargo bench --locked

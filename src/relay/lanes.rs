@@ -10,6 +10,7 @@ use crate::relay::api::{Ask, Dirty, LaneEnd, Report};
 use crate::relay::client::Stall;
 use crate::relay::lane::{Flow, Lane, LaneState, Target, Token};
 use crate::relay::pair::Reply;
+use crate::relay::plants::{Plant, planted};
 use crate::resp::reply::ReplyScanner;
 use crate::resp::{Protocol, encode, value};
 use crate::stats::cells::ShardMetric;
@@ -396,6 +397,7 @@ impl Relay {
             match lane.state {
                 LaneState::Idle => continue,
                 LaneState::Down { .. } => {}
+                _ if planted(Plant::KeepFenced) => continue,
                 _ => self.lose_lane(index, "The primary has moved".to_owned(), Loss::Failed, now),
             }
             self.lanes[index as usize].failures = 0;

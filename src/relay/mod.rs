@@ -25,10 +25,6 @@ mod admit;
 pub mod api;
 #[cfg(test)]
 mod budget_tests;
-#[cfg(test)]
-mod chaos_model;
-#[cfg(test)]
-mod chaos_tests;
 mod client;
 mod clients;
 mod cores;
@@ -46,12 +42,19 @@ mod large_tests;
 mod local;
 mod order;
 mod pair;
+mod plants;
 mod query;
 mod scan;
 mod scripts;
 mod session;
 #[cfg(test)]
 mod session_tests;
+#[cfg(test)]
+mod sim_clients;
+#[cfg(test)]
+mod sim_model;
+#[cfg(test)]
+mod sim_tests;
 mod split;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use crate::relay::api::{Ask, Dirty, Report};
 use crate::relay::client::{Phase, Stall};
 use crate::relay::lane::{Flow, LaneState, Target};
 use crate::relay::order::Slot;
+use crate::relay::plants::{Plant, planted};
 use crate::relay::{Relay, admit, give_spare};
 use crate::resp::reply::Scanned;
 use crate::stats::cells::{PoolMetric, ShardMetric};
@@ -30,7 +31,7 @@ impl Relay {
     /// Bytes of a backend, in order.
     pub fn on_lane_bytes(&mut self, id: LaneId, bytes: &[u8], now: Now) {
         let Some(lane) = self.lanes.get_mut(id.index as usize) else { return };
-        if lane.generation != id.generation {
+        if lane.generation != id.generation && !planted(Plant::SkipGeneration) {
             return;
         }
         lane.heard_us = now.mono_us;
@@ -48,7 +49,7 @@ impl Relay {
         let mut rest = bytes;
         while !rest.is_empty() {
             let Some(lane) = self.lanes.get_mut(id.index as usize) else { return };
-            if lane.generation != id.generation {
+            if lane.generation != id.generation && !planted(Plant::SkipGeneration) {
                 return; // closed by what the last reply told
             }
             match lane.scanner.scan(rest) {
@@ -118,6 +119,9 @@ impl Relay {
             return; // a push answers nothing; a shared lane has asked for none
         }
         let sent = lane.sent;
+        if planted(Plant::SwapTokens) && sent > 1 && now.mono_us.is_multiple_of(7) {
+            lane.inflight.swap(0, 1);
+        }
         let Some(token) = lane.inflight.pop_front_if(|_| sent > 0) else {
             self.desynchronised(index, "a reply that nobody asked for", now);
             return;
@@ -229,7 +233,7 @@ impl Relay {
     #[inline]
     pub(super) fn deliver(&mut self, id: ClientId, seq: u32, reply: Reply<'_>) {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
-        if client.phase == Phase::Closed {
+        if client.phase == Phase::Closed || (planted(Plant::DropSlot) && seq % 16 == 7) {
             return;
         }
         if !client.order.is_first(seq) {

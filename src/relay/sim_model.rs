@@ -1,4 +1,4 @@
-//! What the chaos test believes: what a client has to hear, and a store that keeps what it is told.
+//! What the simulation believes: what a client has to hear, and a store that keeps what it is told.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -47,9 +47,17 @@ pub(super) struct Player {
     pub(super) finishing: bool,
 }
 
+/// A shard has two nodes that may be its primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Node {
+    First,
+    Second,
+}
+
 pub(super) struct Wire {
     pub(super) id: LaneId,
     pub(super) shard: usize,
+    pub(super) node: Node,
     pub(super) input: Vec<u8>,
     pub(super) sending: VecDeque<u8>,
     pub(super) output: VecDeque<u8>,
@@ -163,9 +171,9 @@ impl Player {
         &self,
         expect: &Expect,
         reply: &[u8],
-        chaos: (bool, &BTreeSet<u64>),
+        truth: (bool, &BTreeSet<u64>),
     ) -> bool {
-        let (faults, executed) = chaos;
+        let (faults, executed) = truth;
         let of_key = |value: &[u8], key: &str| value.starts_with(format!("{key}|").as_bytes());
         let is_nil = |reply: &[u8], resp3| reply == nil(resp3);
         let key_of = |reply: &[u8], database: u32| {

@@ -1,0 +1,36 @@
+//! Bugs that a test plants, to see the simulation find them. Outside of tests there is none.
+
+/// What is done wrong on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plant {
+    /// Two requests in flight change their places now and then.
+    SwapTokens,
+    /// Bytes of a connection that was lost are taken for those of its successor.
+    SkipGeneration,
+    /// A reply is now and then thrown away instead of put into its slot.
+    DropSlot,
+    /// A lane to a primary that was replaced stays open.
+    KeepFenced,
+}
+
+#[cfg(not(test))]
+#[inline]
+pub(super) const fn planted(_: Plant) -> bool {
+    false
+}
+
+#[cfg(test)]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Plant>> = const { std::cell::Cell::new(None) };
+}
+
+#[cfg(test)]
+pub(super) fn planted(plant: Plant) -> bool {
+    PLANTED.get() == Some(plant)
+}
+
+/// For the calling thread, from now on.
+#[cfg(test)]
+pub(super) fn plant(plant: Option<Plant>) {
+    PLANTED.set(plant);
+}

@@ -1,0 +1,192 @@
+//! The clients of the simulation: what they say, and what they hear.
+
+use std::collections::VecDeque;
+
+use crate::base::ids::{ClientId, PoolId};
+use crate::relay::api::{ClientEnd, Dirty, Peer};
+use crate::relay::sim_model::{DIGEST, Expect, KEYS, Player};
+use crate::relay::sim_tests::Simulation;
+use crate::resp::encode;
+use crate::resp::reply::{ReplyScanner, Scanned};
+
+impl Simulation {
+    pub(super) fn open(&mut self) {
+        let (peer, now) = (Peer::Unix { path: "simulation".into() }, self.world.now);
+        let id = self.relay().on_client_open(PoolId(0), peer, now).unwrap();
+        self.players.push(Player {
+            id,
+            to_say: Vec::new(),
+            expects: VecDeque::new(),
+            scanner: ReplyScanner::default(),
+            reply: Vec::new(),
+            sending: VecDeque::new(),
+            resp3: false,
+            database: 0,
+            deaf: false,
+            paused: false,
+            closing: false,
+            finishing: false,
+        });
+    }
+
+    pub(super) fn value(&mut self, key: &str) -> (u64, Vec<u8>) {
+        self.versions += 1;
+        let mut value = format!("{key}|{}|", self.versions).into_bytes();
+        let more = match self.below(40) {
+            0 => 16_000 + self.below(90_000),
+            1..=3 => self.below(2_000),
+            _ => self.below(20),
+        };
+        value.resize(value.len() + more as usize, b'x');
+        (self.versions, value)
+    }
+
+    /// Writes one more request of a player.
+    #[expect(clippy::too_many_lines, reason = "a list of what a client may say")]
+    pub(super) fn think(&mut self, at: usize) {
+        let (resp3, database) = (self.players[at].resp3, self.players[at].database);
+        let count = 1 + self.below(4);
+        let keys: Vec<String> =
+            (0..count).map(|_| format!("d{database}k{}", self.random.below(KEYS))).collect();
+        let (version, value) = self.value(&keys[0]);
+        let mut words: Vec<Vec<u8>> = Vec::new();
+        let mut say =
+            |text: &str| words.extend(text.split(' ').map(|word| word.as_bytes().to_vec()));
+        let expect = match self.below(34) {
+            0..=6 => {
+                say(&format!("GET {}", keys[0]));
+                Expect::Values(keys[..1].to_vec(), resp3)
+            }
+            7..=12 => {
+                say(&format!("SET {}", keys[0]));
+                words.push(value);
+                Expect::Written(vec![version])
+            }
+            13..=16 if count > 1 => {
+                say(&format!("MGET {}", keys.join(" ")));
+                Expect::Values(keys, resp3)
+            }
+            17..=18 => {
+                say("MSET");
+                let mut versions = Vec::new();
+                for key in &keys {
+                    let (version, value) = self.value(key);
+                    versions.push(version);
+                    words.extend([key.clone().into_bytes(), value]);
+                }
+                Expect::Written(versions)
+            }
+            19..=20 => {
+                say(&format!("DEL {}", keys.join(" ")));
+                Expect::Integer
+            }
+            21..=24 => {
+                say(&format!("EVALSHA {DIGEST} 1 {} ", keys[0]));
+                words.pop();
+                words.extend([value.clone()]);
+                Expect::Ran(version, value)
+            }
+            25 => {
+                say(&format!("SCAN {}", [0, 1, 2, 17 << 2][self.random.below(4) as usize]));
+                Expect::Scan(database)
+            }
+            26 => {
+                say("RANDOMKEY");
+                Expect::KeyOf(database, resp3)
+            }
+            27 => {
+                say("WAIT 1 20");
+                if self.random.below(2) == 0 {
+                    words[1] = b"2".to_vec();
+                }
+                Expect::Integer
+            }
+            28 => {
+                say("DBSIZE");
+                Expect::Integer
+            }
+            29 => {
+                self.players[at].database = self.random.below(2) as u32;
+                say(&format!("SELECT {}", self.players[at].database));
+                Expect::Exactly(b"+OK\r\n".to_vec())
+            }
+            30 => {
+                self.players[at].resp3 = true;
+                say("HELLO 3 SETNAME x");
+                Expect::Hello
+            }
+            31 if self.random.below(20) == 0 => {
+                say("QUIT");
+                self.players[at].closing = true;
+                Expect::Exactly(b"+OK\r\n".to_vec())
+            }
+            _ => {
+                say(&format!("PING {version}"));
+                let mut pong = Vec::new();
+                encode::bulk(&mut pong, version.to_string().as_bytes());
+                Expect::Exactly(pong)
+            }
+        };
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        encode::request(&mut self.players[at].to_say, &words);
+        self.players[at].expects.push_back(expect);
+    }
+
+    pub(super) fn leave(&mut self, id: ClientId, end: ClientEnd) {
+        self.players.retain(|player| player.id != id);
+        let now = self.world.now;
+        self.relay().on_client_closed(id, end, now);
+    }
+
+    /// Some bytes of a client go in, some come out.
+    pub(super) fn play(&mut self, at: usize, most: u64) {
+        let (now, bytes) = (self.world.now, 1 + self.below(most) as usize);
+        let player = &mut self.players[at];
+        let id = player.id;
+        if !player.paused && !player.to_say.is_empty() {
+            let some: Vec<u8> = player.to_say.drain(..bytes.min(player.to_say.len())).collect();
+            if self.world.relay.client_takes_chunk(id, some.len()) {
+                self.world.relay.on_client_chunk(id, some, now);
+            } else {
+                self.world.relay.on_client_bytes(id, &some, now);
+            }
+        }
+        let player = &mut self.players[at];
+        if player.deaf {
+            return;
+        }
+        let some: Vec<u8> = player.sending.drain(..bytes.min(player.sending.len())).collect();
+        if !some.is_empty() {
+            self.world.relay.on_client_sent(id, some.len());
+            self.hear(at, &some);
+        }
+        let player = &self.players[at];
+        if player.sending.is_empty() {
+            self.take(Dirty::Client(id));
+            let player = &self.players[at];
+            if player.finishing && player.sending.is_empty() {
+                assert!(player.expects.is_empty(), "closed without {:?}", player.expects);
+                self.leave(id, ClientEnd::Asked);
+            }
+        }
+    }
+
+    pub(super) fn hear(&mut self, at: usize, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let player = &mut self.players[at];
+            let scanned = player.scanner.scan(bytes).expect("a client hears replies");
+            let Scanned::Reply { bytes: end, .. } = scanned else {
+                player.reply.extend_from_slice(bytes);
+                return;
+            };
+            player.reply.extend_from_slice(&bytes[..end]);
+            bytes = &bytes[end..];
+            let reply = std::mem::take(&mut player.reply);
+            let text = String::from_utf8_lossy(&reply[..reply.len().min(200)]).into_owned();
+            let expect = player.expects.pop_front().unwrap_or_else(|| panic!("unasked: {text}"));
+            let player = &self.players[at];
+            let right = player.check(&expect, &reply, (self.faults, &self.executed));
+            assert!(right, "for {expect:.200?} it heard {text}");
+        }
+    }
+}

@@ -7,6 +7,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::{Options, Random, Stack, Threads, Value, Wire, encode};
@@ -100,7 +102,7 @@ fn on_two_cores() {
     clients_get_what_they_asked_for("2");
 }
 
-/// While several clients wait, the first replies of a pipeline are held back for a moment, so that
+/// While many clients are served, the first replies of a pipeline are held back for a moment, so that
 /// one write takes them all; but not until the last one is there.
 #[test]
 fn an_early_reply_does_not_wait_for_a_late_one() {
@@ -108,17 +110,33 @@ fn an_early_reply_does_not_wait_for_a_late_one() {
     let keys = stack.keys_by_shard(1);
     let (quick, slow) = (keys[0][0].as_str(), keys[1][0].as_str());
     stack.shards[1].pause();
-    let mut clients: Vec<Wire> = (0..6).map(|_| stack.client()).collect();
-    for client in &mut clients {
-        client.send(&[encode(&["GET", quick]), encode(&["GET", slow])].concat());
+    let mut waiting: Vec<Wire> = (0..6).map(|_| stack.client()).collect();
+    let done = Arc::new(AtomicBool::new(false));
+    let mut crowd = Threads::default();
+    for _ in 0..2 {
+        let mut wires: Vec<Wire> = (0..25).map(|_| stack.client()).collect();
+        let (request, done) = (encode(&["GET", quick]), done.clone());
+        crowd.run(move || {
+            while !done.load(Ordering::Relaxed) {
+                wires.iter_mut().for_each(|wire| wire.send(&request));
+                wires.iter_mut().for_each(|wire| assert_eq!(wire.read_reply(), Value::Null));
+            }
+        });
     }
-    for client in &mut clients {
-        assert_eq!(client.read_reply(), Value::Null);
+    for _ in 0..50 {
+        for client in &mut waiting {
+            client.send(&[encode(&["GET", quick]), encode(&["GET", slow])].concat());
+            assert_eq!(client.read_reply(), Value::Null);
+        }
+        stack.shards[1].resume();
+        for client in &mut waiting {
+            assert_eq!(client.read_reply(), Value::Null);
+        }
+        stack.shards[1].pause();
     }
     stack.shards[1].resume();
-    for client in &mut clients {
-        assert_eq!(client.read_reply(), Value::Null);
-    }
+    done.store(true, Ordering::Relaxed);
+    crowd.join();
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub const LANES_PER_NODE: usize = 1;
 pub const LANE_INFLIGHT_MAX: usize = 64 * 1024;
 /// Bytes that wait to be sent on one lane before the clients that feed it are not read, default.
 pub const LANE_OUTPUT_SOFT_BYTES: usize = 16 * 1024 * 1024;
+/// Above `core_buffer_max_bytes`, a lane with so many bytes takes no more: one that is served has
+/// less, from one turn to the next. So the core holds at most so much more for each lane.
+pub const CROWDED_LANE_BYTES: usize = 64 * 1024;
 /// A reply longer than this is streamed to its client (if it is the client's next) instead of being
 /// collected.
 pub const REPLY_STREAM_BYTES: usize = 64 * 1024;

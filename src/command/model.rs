@@ -276,6 +276,13 @@ impl Command {
         if self.arity < 0 { args >= least } else { args == least }
     }
 
+    /// Whether it may change keys: what a script does, only its server knows.
+    #[inline]
+    pub fn may_write(&self) -> bool {
+        self.flags.contains(Flags::WRITE)
+            || (self.family == Family::Scripting && !self.flags.contains(Flags::READONLY))
+    }
+
     /// What follows the container's name, or the whole name of what is no subcommand.
     pub fn short_name(&self) -> &'static str {
         self.name.split_once('|').map_or(self.name, |(_, sub)| sub)

@@ -25,7 +25,7 @@ use crate::net::sockets::Sockets;
 use crate::relay::api::{Ask, Dirty};
 use crate::stats::cells::{CoreMetric, CoreStats};
 
-/// Gathering: so many clients have to be waiting (with fewer it costs a lone one its latency) …
+/// Gathering: at this moment so many clients have to be waiting …
 const GATHER_CLIENTS_MIN: usize = 4;
 /// … and so many events end it early.
 const GATHER_EVENTS: u32 = 64;
@@ -39,7 +39,6 @@ pub(super) struct Core<H> {
     pub(super) now: Now,
     /// See `ProxyConfig`.
     spin_us: u64,
-    batch_us: u32,
     pace: Pace,
     /// Awake until then, whatever happens.
     spin_until_us: u64,
@@ -94,7 +93,6 @@ impl<H: Heart> Core<H> {
             clock,
             now,
             spin_us: setup.config.proxy.spin_us,
-            batch_us: u32::try_from(setup.config.proxy.batch_us).unwrap_or(u32::MAX),
             pace: Pace::new(setup.config.proxy.batch_us, now.mono_us),
             spin_until_us: 0,
             stats: setup.stats[setup.index].clone(),
@@ -143,13 +141,13 @@ impl<H: Heart> Core<H> {
         self.sockets.enter(patience)?;
         self.now = self.clock.now();
         self.stats.core(CoreMetric::Turns).add(1);
-        let mut events = 0;
+        let mut received = 0;
         while let Some(event) = self.sockets.next_event() {
-            events += 1;
+            received += u64::from(matches!(event, Event::Bytes { .. }));
             self.spin_until_us = self.now.mono_us + self.spin_us;
             self.on_event(event);
         }
-        self.pace.note(events, self.now.mono_us);
+        self.pace.note(received, self.conns.waiting(), self.now.mono_us);
         while let Some(chunk) = self.sockets.next_spent() {
             self.heart.recycle(chunk);
         }
@@ -186,12 +184,13 @@ impl<H: Heart> Core<H> {
         let large = bytes.len() >= PASS_ON_BYTES;
         match self.conn(socket) {
             Conn::Client { id, .. } => {
-                self.set_waiting(socket, true);
                 if large && self.heart.client_takes_chunk(id, bytes.len()) {
                     let chunk = self.sockets.keep(bytes);
                     return self.heart.on_client_chunk(id, chunk, self.now);
                 }
                 self.heart.on_client_bytes(id, self.sockets.bytes(&bytes), self.now);
+                let waiting = self.heart.waits(id);
+                self.set_waiting(socket, waiting);
             }
             Conn::Lane { id } => {
                 if large && self.heart.lane_takes_chunk(id, bytes.len()) {
@@ -282,7 +281,8 @@ impl<H: Heart> Core<H> {
     /// the first requests of a pipeline are held back for one turn if others are still to come: most
     /// often they come in that turn, from another shard, and one write takes them all.
     fn flush(&mut self) {
-        let gathers = self.gathers();
+        let ending = self.stopped || self.drain_until_us.is_some();
+        let gathers = self.gathers() && !ending;
         while let Some(id) = self.held_back.pop_front() {
             self.send_output(Dirty::Client(id));
         }
@@ -326,23 +326,26 @@ impl<H: Heart> Core<H> {
         }
     }
 
-    /// While several clients wait for replies and events come fast, more of them are about to come,
-    /// and all together cost little more than one: the core gathers them, for `batch_us` at most.
-    /// For fewer clients, or at a slow pace, nothing is held up.
+    /// While many clients wait for replies and bytes come fast, more are about to come, and all
+    /// together cost little more than one: the core gathers them, for `batch_us` at most. For few
+    /// clients, or at a slow pace, nothing is held up.
     fn gathers(&self) -> bool {
-        self.conns.waiting() >= GATHER_CLIENTS_MIN && self.pace.pays() && self.features().min_wait
+        self.conns.waiting() >= GATHER_CLIENTS_MIN
+            && self.pace.gather_us() > 0
+            && self.features().min_wait
     }
 
     /// How the core sleeps.
     fn patience(&self) -> Patience {
         let mut max_us = self.sleep_us();
         if !self.held_back.is_empty() {
-            max_us = max_us.min(self.batch_us.into());
+            max_us = max_us.min(self.pace.gather_us());
         }
         if !self.gathers() {
             return Patience { max_us, events: 1, gather_us: 0 };
         }
-        Patience { max_us, events: GATHER_EVENTS, gather_us: self.batch_us }
+        let gather_us = u32::try_from(self.pace.gather_us()).unwrap_or(u32::MAX);
+        Patience { max_us, events: GATHER_EVENTS, gather_us }
     }
 
     fn is_over(&self) -> bool {

@@ -139,7 +139,7 @@ impl Relay {
         shard: ShardId,
         now: Now,
     ) -> Outcome {
-        if command.flags.contains(Flags::WRITE)
+        if command.may_write()
             && let Some(client) = self.client(id)
         {
             client.writes.note(shard);

@@ -2,7 +2,6 @@
 
 use crate::base::ids::{ClientId, ShardId};
 use crate::base::time::Now;
-use crate::command::flags::Flags;
 use crate::command::model::{Command, Family, Merge};
 use crate::relay::Relay;
 use crate::relay::dispatch::Outcome;
@@ -22,7 +21,7 @@ impl Relay {
         now: Now,
     ) -> Outcome {
         let shards = self.all_shards(id);
-        if command.flags.contains(Flags::WRITE)
+        if command.may_write()
             && let Some(client) = self.client(id)
         {
             client.writes.note_all();

@@ -10,6 +10,7 @@ use crate::relay::order::Slot;
 use crate::relay::pair::Reply;
 use crate::relay::query::Deed;
 use crate::relay::scan::Cursor;
+use crate::relay::wait::Waiting;
 use crate::resp::{Protocol, encode, value};
 
 /// One request in parts.
@@ -62,12 +63,7 @@ pub(super) enum Kind {
     Info {
         section: Vec<u8>,
     },
-    /// WAIT: asked again until enough replicas have everything, or its time is over.
-    Wait {
-        lanes: Vec<u32>,
-        replicas: i64,
-        until_us: u64,
-    },
+    Wait(Waiting),
 }
 
 impl Relay {
@@ -170,9 +166,7 @@ impl Relay {
             }
             Kind::Clients(deed) => return self.complete_clients(gather, deed, now),
             Kind::Info { section } => self.write_info(&gather, &section, now, &mut out),
-            Kind::Wait { lanes, replicas, until_us } => {
-                return self.complete_wait(gather, lanes, (replicas, until_us), now);
-            }
+            Kind::Wait(waiting) => return self.complete_wait(gather, waiting, now),
         }
         self.deliver_gather(&gather, out, now);
     }

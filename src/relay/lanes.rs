@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::base::buffer::Outbox;
 use crate::base::ids::{LaneId, PoolId, ShardId};
+use crate::base::limits::CROWDED_LANE_BYTES;
 use crate::base::time::{Now, US_PER_MS};
 use crate::relay::Relay;
 use crate::relay::api::{Ask, Dirty, LaneEnd, Report};
@@ -118,12 +119,13 @@ impl Relay {
         self.buffered_bytes + self.lane_bytes > self.config.proxy.core_buffer_max_bytes
     }
 
-    /// What fills the core's buffers is mostly requests in lanes, and this lane is one of the full.
+    /// What fills the core's buffers is mostly requests in lanes, and this lane is one of those that
+    /// do not get rid of theirs.
     #[cold]
     fn is_crowded(&self, index: u32) -> bool {
         let Some(lane) = self.lanes.get(index as usize) else { return false };
-        let soft = self.pools[lane.pool.index()].config.limits.lane_output_soft_bytes;
-        self.lane_bytes > self.config.proxy.core_buffer_max_bytes / 2 && lane.output_bytes() >= soft
+        self.lane_bytes > self.config.proxy.core_buffer_max_bytes / 2
+            && lane.output_bytes() >= CROWDED_LANE_BYTES
     }
 
     /// Why requests for this lane can not be served: an error reply.

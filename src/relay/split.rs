@@ -2,7 +2,6 @@
 
 use crate::base::ids::{ClientId, ShardId};
 use crate::base::time::Now;
-use crate::command::flags::Flags;
 use crate::command::keys::find_keys;
 use crate::command::model::{Command, Keys, Merge, Split};
 use crate::relay::Relay;
@@ -92,7 +91,7 @@ impl Relay {
     ) {
         let Some(client) = self.client(id) else { return };
         let (pool, lane_set) = (client.pool, client.lane_set);
-        if command.flags.contains(Flags::WRITE) {
+        if command.may_write() {
             parts.iter().for_each(|part| client.writes.note(part.shard));
         }
         self.stats.pool(pool, PoolMetric::Fragments).add(parts.len() as u64);
@@ -136,7 +135,7 @@ impl Relay {
         }
     }
 
-    fn shards_of(&self, id: ClientId) -> u16 {
+    pub(super) fn shards_of(&self, id: ClientId) -> u16 {
         match self.clients.get(id.index, id.generation) {
             Some(client) => self.pool(client.pool).router.shards(),
             None => 0,

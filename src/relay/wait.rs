@@ -10,6 +10,8 @@
 //! lost takes this knowledge with it: its successor has written nothing, and would count every
 //! replica. Who wrote on it is told so, once.
 
+use ahash::{AHashMap, AHashSet};
+
 use crate::base::ids::{ClientId, ShardId};
 use crate::base::time::{Now, US_PER_MS};
 use crate::command::model::Command;
@@ -24,6 +26,9 @@ use crate::resp::{encode, value};
 /// however many clients wait, they take at most 1 ms in 10 of a lane's time.
 const ROUND_PAUSE_MS: u64 = 10;
 
+/// Pause of a WAIT while a script that was asked for before it is still under way, µs.
+const SCRIPT_PAUSE_US: u64 = 500;
+
 const WRITES_LOST: &str = "ERR A connection that carried writes of yours was lost: how many replicas have \
                            them can not be told. What you write from now on can be waited for";
 
@@ -37,6 +42,17 @@ pub(super) struct Writes {
     before: Vec<(u32, u64)>,
     /// Some went down a connection that is lost.
     lost: bool,
+}
+
+/// A WAIT under way: asked again until enough replicas have everything, or its time is over.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    lanes: Vec<u32>,
+    /// Their generations when WAIT came, if the client had written on them: a later one knows nothing
+    /// of that. Else empty.
+    generations: Vec<u32>,
+    replicas: i64,
+    until_us: u64,
 }
 
 impl Writes {
@@ -97,47 +113,90 @@ impl Relay {
         if self.take_lost_writes(id) {
             return self.refuse(id, WRITES_LOST);
         }
-        let lanes = self.lanes_written(id);
-        let kind = Kind::Wait { lanes: lanes.clone(), replicas, until_us };
-        let bytes = self.wait_round(replicas, now);
-        if let Some(gather) = self.open_gather(id, command.family, kind, lanes.len(), now) {
-            self.fan_lanes(gather, id, command.family, (&lanes, &bytes), now);
+        let (lanes, wrote) = self.lanes_written(id);
+        let generations = if wrote { self.generations_of(&lanes) } else { Vec::new() };
+        let parts = lanes.len();
+        let waiting = Waiting { lanes, generations, replicas, until_us };
+        let kind = Kind::Wait(waiting.clone());
+        if let Some(gather) = self.open_gather(id, command.family, kind, parts, now) {
+            if self.has_script_under_way(id) {
+                self.naps.push((now.mono_us + SCRIPT_PAUSE_US, gather.0, gather.1));
+            } else {
+                self.ask_round(gather, id, &waiting, now);
+            }
         }
         Outcome::Done
     }
 
-    /// The lanes that this client wrote on; if there are none, its present ones of all shards.
-    fn lanes_written(&self, id: ClientId) -> Vec<u32> {
-        let Some(client) = self.clients.get(id.index, id.generation) else { return Vec::new() };
+    /// An EVALSHA that a shard does not know is repeated: what it writes comes behind what was asked
+    /// for after it.
+    fn has_script_under_way(&self, id: ClientId) -> bool {
+        self.gathers.iter().any(|(_, _, gather)| {
+            gather.client == id && matches!(gather.kind, Kind::EvalSha { .. })
+        })
+    }
+
+    /// Asks all lanes of a WAIT.
+    fn ask_round(&mut self, at: (u32, u32), id: ClientId, waiting: &Waiting, now: Now) {
+        let Some(family) = self.gathers.get(at.0, at.1).map(|gather| gather.family) else { return };
+        let bytes = self.wait_round(waiting.replicas, now);
+        self.fan_lanes(at, id, family, (&waiting.lanes, &bytes), now);
+    }
+
+    fn generations_of(&self, lanes: &[u32]) -> Vec<u32> {
+        lanes.iter().map(|lane| self.lanes[*lane as usize].generation).collect()
+    }
+
+    /// The lanes that this client wrote on, and `true`; if there are none, its present ones of all
+    /// shards.
+    fn lanes_written(&self, id: ClientId) -> (Vec<u32>, bool) {
+        let Some(client) = self.clients.get(id.index, id.generation) else {
+            return (Vec::new(), false);
+        };
         let shards = self.all_shards(id);
         let mut lanes = Vec::new();
         for (set, bits) in client.writes.by_set(client.lane_set) {
             let written = shards.iter().filter(|shard| bits & bit(**shard) != 0);
             lanes.extend(written.map(|shard| self.lane_of(set, *shard, id)));
         }
-        if lanes.is_empty() {
+        let wrote = !lanes.is_empty();
+        if !wrote {
             lanes.extend(shards.iter().map(|shard| self.lane_of(client.lane_set, *shard, id)));
         }
-        lanes
+        (lanes, wrote)
     }
 
     /// Marks the clients whose writes went down connections that were lost. Looks at all clients,
     /// once for all that was lost in a turn.
     pub(super) fn note_lost_writes(&mut self) {
         let lost = std::mem::take(&mut self.lost_lanes);
-        if lost.is_empty() {
+        // By lane set: the shards of which a lane was lost.
+        let mut shards: AHashMap<u32, u64> = AHashMap::new();
+        for lane in &lost {
+            let lane = &self.lanes[*lane as usize];
+            let sets = &self.pools[lane.pool.index()].lane_sets;
+            if let Some(set) = sets.get(&(lane.protocol, lane.database)) {
+                *shards.entry(*set).or_default() |= bit(lane.shard);
+            }
+        }
+        if shards.is_empty() {
             return;
         }
+        let lost: AHashSet<u32> = lost.into_iter().collect();
         let mut losers = Vec::new();
         for (index, generation, client) in self.clients.iter() {
             let id = ClientId { index, generation };
-            let wrote_on = |lane: u32| {
-                let shard = self.lanes[lane as usize].shard;
-                client.writes.by_set(client.lane_set).any(|(set, bits)| {
-                    bits & bit(shard) != 0 && self.lane_of(set, shard, id) == lane
-                })
-            };
-            if lost.iter().any(|lane| wrote_on(*lane)) {
+            let by_set = client.writes.by_set(client.lane_set);
+            let hit = by_set.filter_map(|(set, bits)| {
+                let both = bits & shards.get(&set)?;
+                (both != 0).then_some((set, both))
+            });
+            // With several lanes for a node only one of them is this client's.
+            let mut mine = hit.flat_map(|(set, both)| {
+                let of_pool = (0..self.shards_of(id)).map(ShardId);
+                of_pool.filter(move |shard| both & bit(*shard) != 0).map(move |shard| (set, shard))
+            });
+            if mine.any(|(set, shard)| lost.contains(&self.lane_of(set, shard, id))) {
                 losers.push(id);
             }
         }
@@ -154,24 +213,17 @@ impl Relay {
         self.client(id).is_some_and(|client| std::mem::take(&mut client.writes.lost))
     }
 
-    pub(super) fn complete_wait(
-        &mut self,
-        gather: Gather,
-        lanes: Vec<u32>,
-        (replicas, until_us): (i64, u64),
-        now: Now,
-    ) {
+    pub(super) fn complete_wait(&mut self, gather: Gather, waiting: Waiting, now: Now) {
         let mut reply = Vec::new();
         merge(crate::command::model::Merge::Min, &gather.parts, gather.protocol, &mut reply);
-        let enough = value::integer(&reply).is_none_or(|number| number >= replicas);
+        let enough = value::integer(&reply).is_none_or(|number| number >= waiting.replicas);
         // A client that has left may have asked for ever: it must not stay for ever.
         let leaving = self.client(gather.client).is_none_or(|client| client.leaving);
-        if enough || leaving || now.mono_us >= until_us {
+        if enough || leaving || now.mono_us >= waiting.until_us {
             return self.deliver_gather(&gather, reply, now);
         }
-        let parts = lanes.len();
-        let kind = Kind::Wait { lanes, replicas, until_us };
-        let (index, generation) = self.reopen_gather(gather, kind, parts);
+        let (parts, until_us) = (waiting.lanes.len(), waiting.until_us);
+        let (index, generation) = self.reopen_gather(gather, Kind::Wait(waiting), parts);
         let next_us = (now.mono_us + ROUND_PAUSE_MS * US_PER_MS).min(until_us);
         self.naps.push((next_us, index, generation));
     }
@@ -181,22 +233,24 @@ impl Relay {
         let due: Vec<_> = self.naps.extract_if(.., |nap| nap.0 <= now.mono_us).collect();
         for (_, index, generation) in due {
             let Some(gather) = self.gathers.get(index, generation) else { continue };
-            let (client, family) = (gather.client, gather.family);
-            let Kind::Wait { lanes, replicas, .. } = &gather.kind else { continue };
-            let (lanes, replicas) = (lanes.clone(), *replicas);
+            let client = gather.client;
+            let Kind::Wait(waiting) = &gather.kind else { continue };
+            let waiting = waiting.clone();
             if self.live_client(client).is_none() {
                 self.gathers.remove(index, generation);
                 continue;
             }
-            if self.take_lost_writes(client) {
+            let wrote = !waiting.generations.is_empty();
+            if wrote && self.generations_of(&waiting.lanes) != waiting.generations {
                 let Some(gather) = self.gathers.remove(index, generation) else { continue };
                 let mut reply = Vec::new();
                 encode::error(&mut reply, WRITES_LOST);
                 self.deliver_gather(&gather, reply, now);
-                continue;
+            } else if self.has_script_under_way(client) {
+                self.naps.push((now.mono_us + SCRIPT_PAUSE_US, index, generation));
+            } else {
+                self.ask_round((index, generation), client, &waiting, now);
             }
-            let bytes = self.wait_round(replicas, now);
-            self.fan_lanes((index, generation), client, family, (&lanes, &bytes), now);
         }
     }
 

@@ -73,6 +73,51 @@ fn a_connection_lost_between_two_rounds_ends_a_wait() {
 }
 
 #[test]
+fn every_wait_that_was_under_way_hears_of_the_loss() {
+    let mut world = World::new(1);
+    let client = world.client();
+    world.ask(client, &req("SET a 1"));
+    world.ask(client, &[req("WAIT 2 50"), req("WAIT 2 50")].concat());
+    let lane = world.lane_of_shard(0);
+    world.lanes.clear();
+    world.relay.on_lane_closed(lane, LaneEnd::Eof, world.now);
+    world.say(client, &req("WAIT 1 50"));
+    world.advance(10);
+    let heard = world.heard(client);
+    assert_eq!(heard.matches(LOST).count(), 3, "{heard}");
+}
+
+#[test]
+fn what_a_script_wrote_is_waited_for() {
+    let mut world = World::new(2);
+    let client = world.client();
+    let [key, other] = [0, 1].map(|shard| world.key_on(shard));
+    world.ask(client, &req(&format!("SET {key} 1")));
+    world.ask(client, &req(&format!("EVAL x 1 {other}")));
+    assert_eq!(world.ask(client, &req("WAIT 1 50")), ":1\r\n");
+    let asked =
+        |shard: usize| world.stores[shard].seen.iter().filter(|name| *name == "WAIT").count();
+    assert_eq!([asked(0), asked(1)], [1, 1]);
+}
+
+#[test]
+fn a_wait_behind_a_script_that_is_repeated_asks_after_it() {
+    const DIGEST: &str = "11f6ad8ec52a2984abaafd7c3b516503785c2072"; // SHA-1 of `x`
+    let mut world = World::new(1);
+    let client = world.client();
+    world.ask(client, &req("SCRIPT LOAD x"));
+    world.ask(client, &req(&format!("EVALSHA {DIGEST} 1 a")));
+    world.stores[0].scripts.clear();
+    world.stores[0].seen.clear();
+    let heard =
+        world.ask(client, &[req(&format!("EVALSHA {DIGEST} 1 a")), req("WAIT 1 50")].concat());
+    assert_eq!(heard, ":42\r\n");
+    world.advance(1);
+    assert_eq!(world.heard(client), ":1\r\n");
+    assert_eq!(world.stores[0].seen, ["EVALSHA", "SCRIPT", "EVALSHA", "WAIT"]);
+}
+
+#[test]
 fn only_writers_on_the_lost_one_of_several_lanes_are_told() {
     let mut pool = pool_config(1);
     pool.lanes_per_node = 2;

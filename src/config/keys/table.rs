@@ -27,7 +27,7 @@ pub const KEYS: [Key; 41] = [
     key(Proxy, "spin_us", within(0, 1_000_000), Is64(0),
         "busy polling before a core sleeps; 0: none"),
     key(Proxy, "batch_us", within(0, 100_000), Is64(200),
-        "longest wait for more events while several clients wait and events come fast; 0: none"),
+        "longest wait for more events while many clients wait and bytes come fast; 0: none"),
 
     key(Pool, "name", Text, Required,
         "name in logs and statistics"),

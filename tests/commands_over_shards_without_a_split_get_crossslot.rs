@@ -9,7 +9,7 @@ mod support;
 use support::{Options, Redis, Stack, Value, Wire};
 
 /// Requests with the keys `K1`, `K2` (and `K3`), which the test puts in.
-const REQUESTS: [&str; 37] = [
+const REQUESTS: [&str; 39] = [
     "RENAME K1 K2",
     "RENAMENX K1 K2",
     "COPY K1 K2",
@@ -39,6 +39,8 @@ const REQUESTS: [&str; 37] = [
     "PFMERGE K1 K2 K3",
     "BITOP AND K1 K2 K3",
     "SORT K1 STORE K2",
+    "SORT K1 BY w*_K2 GET # GET K2*",
+    "SORT_RO K1 GET K2*",
     "GEOSEARCHSTORE K1 K2 FROMLONLAT 15 37 BYRADIUS 200 km",
     "GEORADIUS K1 15 37 200 km STORE K2",
     "XREAD COUNT 1 STREAMS K1 K2 0 0",
@@ -50,12 +52,8 @@ const REQUESTS: [&str; 37] = [
 ];
 
 fn fill(request: &str, keys: [&str; 3]) -> Vec<String> {
-    let word = |word: &str| match word {
-        "K1" => keys[0].to_owned(),
-        "K2" => keys[1].to_owned(),
-        "K3" => keys[2].to_owned(),
-        other => other.to_owned(),
-    };
+    let word =
+        |word: &str| word.replace("K1", keys[0]).replace("K2", keys[1]).replace("K3", keys[2]);
     request.split(' ').map(word).collect()
 }
 

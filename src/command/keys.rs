@@ -131,6 +131,26 @@ fn sort(request: &Request<'_>, out: &mut Vec<u32>) -> Result<(), KeysError> {
     Ok(())
 }
 
+/// The patterns of SORT's BY and GET that make keys: those with a `*`.
+pub fn sort_patterns<'a>(request: &Request<'a>) -> impl Iterator<Item = &'a [u8]> {
+    let (mut at, request) = (2, *request);
+    std::iter::from_fn(move || {
+        while let Some(option) = request.get(at) {
+            let takes = match option {
+                _ if is(option, "limit") => 3,
+                _ if is(option, "by") || is(option, "get") || is(option, "store") => 2,
+                _ => 1,
+            };
+            let pattern = request.get(at + 1).filter(|pattern| pattern.contains(&b'*'));
+            at += takes;
+            if takes == 2 && !is(option, "store") && pattern.is_some() {
+                return pattern;
+            }
+        }
+        None
+    })
+}
+
 /// `GEORADIUS key longitude latitude radius unit [options]`, `GEORADIUSBYMEMBER key member radius
 /// unit [options]`: options are behind the fourth argument at the earliest.
 fn georadius(request: &Request<'_>, out: &mut Vec<u32>) -> Result<(), KeysError> {

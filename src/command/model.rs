@@ -132,6 +132,8 @@ pub enum Special {
     Fcall,
     ScriptLoad,
     ScriptFlush,
+    /// SORT, SORT_RO: the keys that BY and GET make are not in the request.
+    Sort,
     Wait,
 }
 

@@ -3,7 +3,7 @@
 use crate::base::ids::{ClientId, ShardId};
 use crate::base::time::Now;
 use crate::command::flags::Flags;
-use crate::command::keys::{KeysError, find_keys, has_block_option};
+use crate::command::keys::{KeysError, find_keys, has_block_option, sort_patterns};
 use crate::command::model::{Command, Family, Keys, Refusal, Run, Special};
 use crate::command::{Lookup, errors, lookup};
 use crate::config::model::{DangerousCommands, UnknownCommands};
@@ -110,6 +110,7 @@ impl Relay {
             Special::Fcall => self.fcall(id, command, request, now),
             Special::ScriptLoad => self.script_load(id, command, request, now),
             Special::ScriptFlush => self.script_flush(id, command, request, now),
+            Special::Sort => self.sort(id, command, request, now),
             Special::Wait => self.wait(id, command, request, now),
         }
     }
@@ -128,6 +129,31 @@ impl Relay {
             Err(Unroutable::Keys(error)) => self.answer_keys_error(id, command, error),
             Err(Unroutable::Crossslot) => self.answer_crossslot(id),
         }
+    }
+
+    /// SORT: where there are several shards, what BY and GET name has to be on that of the key. That
+    /// is so if a hash tag of the pattern says it, whatever its `*` stands for.
+    fn sort(
+        &mut self,
+        id: ClientId,
+        command: &'static Command,
+        request: &Request<'_>,
+        now: Now,
+    ) -> Outcome {
+        let several = self.shards_of(id) > 1;
+        let shard = self.shard_of(id, request.arg(1));
+        let elsewhere = several
+            && sort_patterns(request).any(|pattern| {
+                let tag = self
+                    .client(id)
+                    .map(|client| client.pool)
+                    .map_or(pattern, |pool| self.pool(pool).router.tagged(pattern));
+                tag.contains(&b'*') || tag == pattern || self.shard_of(id, pattern) != shard
+            });
+        if elsewhere {
+            return self.answer_crossslot(id);
+        }
+        self.forward(id, command, request, now)
     }
 
     /// To this shard, as it is.

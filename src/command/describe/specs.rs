@@ -161,6 +161,7 @@ pub(super) fn summary(run: Run) -> &'static str {
         Run::Special(Special::Eval | Special::EvalSha | Special::Fcall) => {
             "forwarded to the shard of its keys, with the body where that is missing"
         }
+        Run::Special(Special::Sort) => "forwarded to the shard of its keys and patterns",
         Run::Special(_) => "run over all shards by the proxy",
         Run::Refuse(_) => "not served by this proxy",
     }
@@ -193,7 +194,7 @@ pub(super) fn tips(run: Run) -> &'static [&'static str] {
             &["request_policy:all_shards", "response_policy:special"]
         }
         Run::Special(Special::Scan) => &["request_policy:special", "response_policy:special"],
-        Run::Special(Special::Eval | Special::EvalSha | Special::Fcall)
+        Run::Special(Special::Eval | Special::EvalSha | Special::Fcall | Special::Sort)
         | Run::Forward
         | Run::ForwardUnlessBlock
         | Run::AnyShard

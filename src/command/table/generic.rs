@@ -27,8 +27,8 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Generic, [
     cmd("restore",     "2.6.0", -4, WRITE | DENYOOM,        KEY,           FORWARD).acl(DANGEROUS),
     cmd("scan",        "2.8.0", -2, READONLY,               NO_KEYS,       special(Special::Scan)),
     // Patterns of BY and GET are looked up by the server among its own keys.
-    cmd("sort",        "1.0.0", -2, WRITE | DENYOOM,        Keys::Sort,    FORWARD).acl_instead(SET | SORTED_SET | LIST | DANGEROUS),
-    cmd("sort_ro",     "7.0.0", -2, READONLY | MOVABLEKEYS, KEY,           FORWARD).acl_instead(SET | SORTED_SET | LIST | DANGEROUS),
+    cmd("sort",        "1.0.0", -2, WRITE | DENYOOM,        Keys::Sort,    special(Special::Sort)).acl_instead(SET | SORTED_SET | LIST | DANGEROUS),
+    cmd("sort_ro",     "7.0.0", -2, READONLY | MOVABLEKEYS, KEY,           special(Special::Sort)).acl_instead(SET | SORTED_SET | LIST | DANGEROUS),
     cmd("touch",       "3.2.1", -2, READONLY | FAST,        ALL_KEYS,      SPLIT_SUM),
     cmd("ttl",         "1.0.0",  2, READONLY | FAST,        KEY,           FORWARD),
     cmd("type",        "1.0.0",  2, READONLY | FAST,        KEY,           FORWARD),

@@ -19,6 +19,7 @@ use crate::relay::Relay;
 use crate::relay::dispatch::Outcome;
 use crate::relay::fan::merge;
 use crate::relay::gather::{Gather, Kind};
+use crate::relay::lane::LaneState;
 use crate::resp::args::Request;
 use crate::resp::{encode, value};
 
@@ -157,7 +158,11 @@ impl Relay {
         let mut lanes = Vec::new();
         for (set, bits) in client.writes.by_set(client.lane_set) {
             let written = shards.iter().filter(|shard| bits & bit(**shard) != 0);
-            lanes.extend(written.map(|shard| self.lane_of(set, *shard, id)));
+            // A lane that nobody has asked for yet carried nothing: its bit is another shard's.
+            let lanes_of_set = written.map(|shard| self.lane_of(set, *shard, id));
+            lanes.extend(lanes_of_set.filter(|lane| {
+                self.lanes.get(*lane as usize).is_some_and(|lane| lane.state != LaneState::Idle)
+            }));
         }
         let wrote = !lanes.is_empty();
         if !wrote {

@@ -88,6 +88,17 @@ fn every_wait_that_was_under_way_hears_of_the_loss() {
 }
 
 #[test]
+fn a_shard_that_shares_its_bit_with_one_written_to_is_not_taken_for_lost() {
+    let mut world = World::new(65);
+    let client = world.client();
+    let key = world.key_on(0);
+    world.ask(client, &req(&format!("SET {key} 1")));
+    assert_eq!(world.ask(client, &req("WAIT 2 30")), "");
+    (0..5).for_each(|_| world.advance(10));
+    assert_eq!(world.heard(client), ":1\r\n");
+}
+
+#[test]
 fn what_a_script_wrote_is_waited_for() {
     let mut world = World::new(2);
     let client = world.client();

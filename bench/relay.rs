@@ -104,9 +104,7 @@ fn new_relay(now: Now) -> Relay {
     let loaded = loaded.unwrap_or_else(|complaints| panic!("{complaints:?}"));
     let config = Arc::new(loaded.config);
     let primary = |shard: usize| Some(NodeEndpoint::Unix(format!("/{shard}").into()));
-    let shards = (0..SHARDS)
-        .map(|shard| ShardTopology { primary: primary(shard), replicas: Vec::new() })
-        .collect();
+    let shards = (0..SHARDS).map(|shard| ShardTopology::fixed(primary(shard))).collect();
     let topology = Arc::new(Topology { epoch: 1, pools: vec![PoolTopology { shards }] });
     let stats = Arc::new([CoreStats::new(&config)]);
     Relay::new(CoreIdentity { core: 0, cores: 1 }, config, topology, stats, 7, now)

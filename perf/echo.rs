@@ -9,7 +9,7 @@ use std::sync::Arc;
 use corelay::base::time::Now;
 use corelay::config::model::{
     CharSignedness, Config, DangerousCommands, DistributionKind, HashKind, Listen, LogLevel,
-    PoolConfig, PoolLimits, ProxyConfig, UnknownCommands,
+    PoolConfig, PoolLimits, ProxyConfig, Replay, UnknownCommands,
 };
 use corelay::mailbox::mailbox;
 use corelay::net::{descriptors, features::Features, listen};
@@ -92,6 +92,10 @@ fn config(listen: Listen, cpus: &[usize]) -> Config {
         connect_timeout_ms: 1000,
         lanes_per_node: 1,
         preconnect: false,
+        sentinel: None,
+        hold_ms: 0,
+        hold_bytes: 0,
+        replay: Replay::Reads,
         backend_auth: None,
         client_password: None,
         database: 0,

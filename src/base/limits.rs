@@ -67,6 +67,12 @@ pub const RECONNECT_FIRST_MS: u64 = 10;
 pub const RECONNECT_MAX_MS: u64 = 1_000;
 /// Connect and hand-shake of a lane must be over by then, ms, default.
 pub const CONNECT_TIMEOUT_MS: u64 = 1_000;
+/// How long requests wait for a verified primary, ms, default: the sentinels' `down-after` (often
+/// 1 to 3 s on such pools) and the election and promotion behind it.
+pub const HOLD_MS: u64 = 5_000;
+/// Bytes of requests kept by a core for one shard to be sent to its next primary, default: 5 s of
+/// 12,000 requests of 256 bytes, and the in-flight window of a fast lane many times over.
+pub const HOLD_BYTES: usize = 16 * 1024 * 1024;
 /// Databases that SELECT accepts, default (as redis).
 pub const DATABASES: u32 = 16;
 

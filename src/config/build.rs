@@ -10,7 +10,7 @@ use super::complaint::{Complaint, Complaints};
 use super::draft::{At, Draft, ListenDraft, PoolDraft};
 use super::load::Loaded;
 use super::machine::Machine;
-use super::model::{Config, DistributionKind, HashKind, Listen};
+use super::model::{Config, DistributionKind, HashKind, Listen, NodeAddress};
 use crate::base::limits;
 use crate::route::server_order;
 
@@ -171,7 +171,9 @@ fn check_shards(draft: &mut PoolDraft, complaints: &mut Complaints) {
                 .quoted(&shard.name)
                 .remedy("give each shard its own name");
         }
-        if let Some(first) = addresses.insert(&shard.address, *line) {
+        if shard.address != NodeAddress::Sentinel
+            && let Some(first) = addresses.insert(&shard.address, *line)
+        {
             let why = format!("this redis-server is another shard too, on line {first}");
             complaints
                 .warning(*line, draft.key(words.shard_address), why)

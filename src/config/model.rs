@@ -65,6 +65,14 @@ pub struct PoolConfig {
     pub lanes_per_node: usize,
     /// Lanes (RESP2, default database) are connected at start, not at the first request.
     pub preconnect: bool,
+    /// Who tells where the primaries are; `None`: the shards' addresses are fixed, nothing is held.
+    pub sentinel: Option<SentinelConfig>,
+    /// How long requests that may be sent wait for a verified primary, ms; only with `sentinel`.
+    pub hold_ms: u64,
+    /// Bytes of requests that each core keeps for one shard, to send them (again) to a new primary;
+    /// only with `sentinel`.
+    pub hold_bytes: usize,
+    pub replay: Replay,
     /// Credentials towards the redis-servers.
     pub backend_auth: Option<Credentials>,
     /// A password that clients must give (twemproxy's `redis_auth`); user `default`.
@@ -103,6 +111,18 @@ pub enum Listen {
     Unix { path: PathBuf, mode: Option<u32> },
 }
 
+/// The sentinels of a pool. Its shards are the masters: their names are the masters' names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SentinelConfig {
+    /// `NodeAddress::Tcp`, at least one.
+    pub addresses: Vec<NodeAddress>,
+    pub credentials: Option<Credentials>,
+    /// Writes are refused while fewer than a majority of the known sentinels can be reached …
+    pub quorum_required: bool,
+    /// … for longer than this, ms.
+    pub quorum_grace_ms: u64,
+}
+
 /// A shard: a name that never changes, and where its primary is at first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShardConfig {
@@ -115,8 +135,15 @@ pub struct ShardConfig {
 /// Where a redis-server is said to be; a host may be a name that is still to be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NodeAddress {
-    Tcp { host: String, port: u16 },
-    Unix { path: PathBuf },
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Unix {
+        path: PathBuf,
+    },
+    /// Wherever the pool's sentinels say that the primary is.
+    Sentinel,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -155,6 +182,16 @@ pub enum CharSignedness {
     Unsigned,
 }
 
+/// Which requests may be sent a second time when a connection was lost before their reply came
+/// (reads always are).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// No write: its outcome is unknown, and so the client is told.
+    Reads,
+    /// Writes, too, that have the same effect twice as once (SET, DEL, EXPIREAT …).
+    Idempotent,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownCommands {
     /// By first argument to its shard.
@@ -180,6 +217,7 @@ impl std::fmt::Display for NodeAddress {
             NodeAddress::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             NodeAddress::Tcp { host, port } => write!(f, "{host}:{port}"),
             NodeAddress::Unix { path } => write!(f, "{}", path.display()),
+            NodeAddress::Sentinel => f.write_str("by Sentinel"),
         }
     }
 }

@@ -11,7 +11,9 @@ use super::draft::{At, Draft, PoolDraft, Words};
 use super::keys::Section;
 use super::load::Loaded;
 use super::machine::Machine;
-use super::model::{Credentials, NodeAddress, PoolConfig, PoolLimits, ProxyConfig, ShardConfig};
+use super::model::{
+    Credentials, NodeAddress, PoolConfig, PoolLimits, ProxyConfig, Replay, ShardConfig,
+};
 use super::names::{
     DANGEROUS_COMMANDS, DISTRIBUTIONS, HASHES, LOG_LEVELS, SIGNEDNESSES, UNKNOWN_COMMANDS,
 };
@@ -251,6 +253,10 @@ fn pool_values(table: &Table<'_, '_>) -> PoolConfig {
         connect_timeout_ms: table.integer("connect_timeout_ms"),
         lanes_per_node: table.size("lanes_per_node"),
         preconnect: table.boolean("preconnect"),
+        sentinel: None,
+        hold_ms: limits::HOLD_MS,
+        hold_bytes: limits::HOLD_BYTES,
+        replay: Replay::Reads,
         backend_auth: None,
         client_password: None,
         database: table.number("database"),

@@ -22,9 +22,8 @@ fn now() -> Instant {
 }
 
 fn topology(epoch: u64, primaries: &[Option<&str>]) -> Arc<Topology> {
-    let shards = primaries.iter().map(|primary| ShardTopology {
-        primary: primary.map(|address| NodeEndpoint::Tcp(address.parse().unwrap())),
-        replicas: Vec::new(),
+    let shards = primaries.iter().map(|primary| {
+        ShardTopology::fixed(primary.map(|address| NodeEndpoint::Tcp(address.parse().unwrap())))
     });
     Arc::new(Topology { epoch, pools: vec![PoolTopology { shards: shards.collect() }] })
 }

@@ -79,6 +79,7 @@ fn literal(config: &Config) -> (Topology, Vec<Name>) {
         for (number, shard) in pool.shards.iter().enumerate() {
             let primary = match &shard.address {
                 NodeAddress::Unix { path } => Some(NodeEndpoint::Unix(path.clone())),
+                NodeAddress::Sentinel => None,
                 NodeAddress::Tcp { host, port } => match host.parse::<IpAddr>() {
                     Ok(ip) => Some(NodeEndpoint::Tcp(SocketAddr::new(ip, *port))),
                     Err(_) => {
@@ -92,7 +93,7 @@ fn literal(config: &Config) -> (Topology, Vec<Name>) {
                     }
                 },
             };
-            shards.push(ShardTopology { primary, replicas: Vec::new() });
+            shards.push(ShardTopology::fixed(primary));
         }
         pools.push(PoolTopology { shards });
     }

@@ -180,9 +180,8 @@ impl Simulation {
     }
 
     pub(super) fn hand_over(&mut self, primaries: &[Option<Node>]) {
-        let shard = |(shard, node): (usize, &Option<Node>)| ShardTopology {
-            primary: node.map(|node| NodeEndpoint::Unix(path_of(node, shard))),
-            replicas: Vec::new(),
+        let shard = |(shard, node): (usize, &Option<Node>)| {
+            ShardTopology::fixed(node.map(|node| NodeEndpoint::Unix(path_of(node, shard))))
         };
         let shards = primaries.iter().enumerate().map(shard).collect();
         let topology = Topology { epoch: self.epoch, pools: vec![PoolTopology { shards }] };

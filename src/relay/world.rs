@@ -151,9 +151,9 @@ impl World {
         let shards_max = pools.iter().map(|pool| pool.shards.len()).max().unwrap_or(0);
         let topology = |pool: &PoolConfig| PoolTopology {
             shards: (0..pool.shards.len())
-                .map(|n| ShardTopology {
-                    primary: Some(NodeEndpoint::Unix(PathBuf::from(format!("/s{n}")))),
-                    replicas: Vec::new(),
+                .map(|n| {
+                    let path = PathBuf::from(format!("/s{n}"));
+                    ShardTopology::fixed(Some(NodeEndpoint::Unix(path)))
                 })
                 .collect(),
         };

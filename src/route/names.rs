@@ -23,6 +23,7 @@ pub fn derived_name(address: &NodeAddress) -> String {
         NodeAddress::Tcp { host, port: UNNAMED_PORT } => host.clone(),
         NodeAddress::Tcp { host, port } => format!("{host}:{port}"),
         NodeAddress::Unix { path } => format!("{}:", path.display()),
+        NodeAddress::Sentinel => String::new(), // its name is that of the master
     }
 }
 

@@ -62,6 +62,7 @@
 //!  lane's bytes (Event::Bytes)
 //!    Relay::on_lane_bytes                     ReplyScanner finds where replies end
 //!      on_reply                               the oldest Token is the one that is answered
+//!                                             (if it may be: command::shape; else the lane is lost)
 //!        deliver ─▶ put_client                next in the client's order: out; else kept in its slot
 //!        gather_reply ─▶ complete             the last part merges them, and delivers
 //!

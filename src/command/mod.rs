@@ -9,6 +9,7 @@ mod glob;
 pub mod keys;
 pub mod lookup;
 pub mod model;
+pub mod shape;
 pub mod table;
 #[cfg(test)]
 mod test_request;

@@ -4,6 +4,7 @@
 //! `describe`, and acted upon by the relay.
 
 use crate::command::flags::{Categories, Flags};
+use crate::command::shape::{Asked, Elements, Kinds};
 
 /// One command or subcommand.
 #[derive(Debug)]
@@ -20,6 +21,10 @@ pub struct Command {
     pub run: Run,
     pub family: Family,
     pub categories: Categories,
+    /// Types that a reply may have.
+    pub reply: Kinds,
+    /// How long it is if it is an array that `reply` lacks.
+    pub elements: Elements,
     /// Needs `dangerous_commands = "allow"`: reaches every key, other clients, or the servers.
     pub dangerous: bool,
     pub subcommands: &'static [Command],
@@ -276,6 +281,17 @@ impl Command {
     pub const fn arity_ok(&self, args: usize) -> bool {
         let least = self.arity.unsigned_abs() as usize;
         if self.arity < 0 { args >= least } else { args == least }
+    }
+
+    /// What is to be remembered of a request of `args` arguments until its reply comes.
+    #[inline]
+    pub fn asked(&self, args: usize) -> Asked {
+        let asked = Asked { kinds: self.reply, elements: 0, family: self.family };
+        match self.elements {
+            Elements::Any => asked,
+            Elements::Exactly(elements) => asked.counted(usize::from(elements)),
+            Elements::OfArgs { from } => asked.counted(args.saturating_sub(usize::from(from))),
+        }
     }
 
     /// Whether it may change keys: what a script does, only its server knows.

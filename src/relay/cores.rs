@@ -22,6 +22,7 @@ use crate::base::ids::ClientId;
 use crate::base::limits::CORES_ANSWER_MAX_MS;
 use crate::base::time::{Now, US_PER_MS};
 use crate::command::model::Family;
+use crate::command::shape::Asked;
 use crate::relay::Relay;
 use crate::relay::api::{Ask, Shared};
 use crate::relay::client::Stall;
@@ -72,7 +73,9 @@ impl Relay {
     fn ask_cores(&mut self, id: ClientId, family: Family, query: ClientQuery<'static>, now: Now) {
         let parts = usize::from(self.identity.cores);
         let kind = Kind::Clients(query.deed);
-        let Some(gather) = self.open_gather(id, family, kind, parts, now) else { return };
+        let Some(gather) = self.open_gather(id, Asked::any(family), kind, parts, now) else {
+            return;
+        };
         if let Some(client) = self.client(id) {
             client.stall = Some(Stall::Cores);
         }

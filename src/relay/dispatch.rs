@@ -5,6 +5,7 @@ use crate::base::time::Now;
 use crate::command::flags::Flags;
 use crate::command::keys::{KeysError, find_keys, has_block_option, sort_patterns};
 use crate::command::model::{Command, Family, Keys, Refusal, Run, Special};
+use crate::command::shape::Asked;
 use crate::command::{Lookup, errors, lookup};
 use crate::config::model::{DangerousCommands, UnknownCommands};
 use crate::relay::Relay;
@@ -70,16 +71,16 @@ impl Relay {
             Run::ForwardUnlessBlock => self.forward(id, command, request, now),
             Run::Split(split) => self.split(id, command, split, request, now),
             Run::Fan(merge) => self.fan(id, command, merge, request, now),
-            Run::AnyShard => self.forward_to_any(id, command, now),
+            Run::AnyShard => self.forward_to_any(id, command, request.len(), now),
             Run::OnlyShard if self.pool(pool).router.shards() > 1 => {
                 self.stats.pool(pool, PoolMetric::CrossslotErrors).add(1);
                 self.answer(id, |out| errors::several_shards(command, out));
                 Outcome::Done
             }
-            Run::OnlyShard => self.forward_to(id, command, ShardId(0), now),
+            Run::OnlyShard => self.forward_to(id, command, (request.len(), ShardId(0)), now),
             Run::ByArgument(at) => {
                 let shard = self.shard_of(id, request.arg(usize::from(at)));
-                self.forward_to(id, command, shard, now)
+                self.forward_to(id, command, (request.len(), shard), now)
             }
             Run::Local(local) => {
                 self.stats.pool(pool, PoolMetric::LocalRequests).add(1);
@@ -125,7 +126,7 @@ impl Relay {
         now: Now,
     ) -> Outcome {
         match self.one_shard(id, command, request) {
-            Ok(shard) => self.forward_to(id, command, shard, now),
+            Ok(shard) => self.forward_to(id, command, (request.len(), shard), now),
             Err(Unroutable::Keys(error)) => self.answer_keys_error(id, command, error),
             Err(Unroutable::Crossslot) => self.answer_crossslot(id),
         }
@@ -156,13 +157,13 @@ impl Relay {
         self.forward(id, command, request, now)
     }
 
-    /// To this shard, as it is.
+    /// To this shard, as it is: a request of `args` arguments.
     #[inline]
     pub(super) fn forward_to(
         &mut self,
         id: ClientId,
         command: &Command,
-        shard: ShardId,
+        (args, shard): (usize, ShardId),
         now: Now,
     ) -> Outcome {
         if command.may_write()
@@ -170,11 +171,11 @@ impl Relay {
         {
             client.writes.note(shard);
         }
-        self.send_to(id, command.family, shard, now)
+        self.send_to(id, command.asked(args), shard, now)
     }
 
     #[inline]
-    fn send_to(&mut self, id: ClientId, family: Family, shard: ShardId, now: Now) -> Outcome {
+    fn send_to(&mut self, id: ClientId, asked: Asked, shard: ShardId, now: Now) -> Outcome {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else {
             return Outcome::Done;
         };
@@ -182,7 +183,7 @@ impl Relay {
         let seq = client.order.push(Slot::Waiting, &mut self.rings);
         let lane = self.lane_of(lane_set, shard, id);
         let target = Target::Client { client: id, seq };
-        if self.enqueue(lane, Token { target, since_us: now.mono_us, family }) {
+        if self.enqueue(lane, Token { target, since_us: now.mono_us, asked }) {
             self.stall_feeder(lane, id);
             return Outcome::Forward { lane };
         }
@@ -291,7 +292,7 @@ impl Relay {
         if let Some(client) = self.client(id) {
             client.writes.note(shard); // it may be a write
         }
-        self.send_to(id, Family::Unknown, shard, now)
+        self.send_to(id, Asked::any(Family::Unknown), shard, now)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::base::ids::{ClientId, ShardId};
 use crate::base::time::Now;
-use crate::command::model::{Command, Family, Merge};
+use crate::command::model::{Command, Merge};
+use crate::command::shape::Asked;
 use crate::relay::Relay;
 use crate::relay::dispatch::Outcome;
 use crate::relay::gather::Kind;
@@ -26,7 +27,8 @@ impl Relay {
         {
             client.writes.note_all();
         }
-        self.fan_to(id, command.family, (&shards, request.bytes), Kind::Merge(merge), now);
+        let asked = command.asked(request.len());
+        self.fan_to(id, asked, (&shards, request.bytes), Kind::Merge(merge), now);
         Outcome::Done
     }
 
@@ -34,13 +36,13 @@ impl Relay {
     pub(super) fn fan_to(
         &mut self,
         id: ClientId,
-        family: Family,
+        asked: Asked,
         (shards, bytes): (&[ShardId], &[u8]),
         kind: Kind,
         now: Now,
     ) {
-        if let Some(gather) = self.open_gather(id, family, kind, shards.len(), now) {
-            self.fan_parts(gather, id, family, (shards, bytes), now);
+        if let Some(gather) = self.open_gather(id, asked, kind, shards.len(), now) {
+            self.fan_parts(gather, id, asked, (shards, bytes), now);
         }
     }
 
@@ -49,7 +51,7 @@ impl Relay {
         &mut self,
         gather: (u32, u32),
         id: ClientId,
-        family: Family,
+        asked: Asked,
         (shards, bytes): (&[ShardId], &[u8]),
         now: Now,
     ) {
@@ -58,7 +60,7 @@ impl Relay {
         };
         let lanes = shards.iter().map(|shard| self.lane_of(lane_set, *shard, id));
         let lanes: Vec<u32> = lanes.collect();
-        self.fan_lanes(gather, id, family, (&lanes, bytes), now);
+        self.fan_lanes(gather, id, asked, (&lanes, bytes), now);
     }
 
     /// The same bytes down each of `lanes`, as the parts of an open gather.
@@ -66,7 +68,7 @@ impl Relay {
         &mut self,
         gather: (u32, u32),
         id: ClientId,
-        family: Family,
+        asked: Asked,
         (lanes, bytes): (&[u32], &[u8]),
         now: Now,
     ) {
@@ -74,7 +76,7 @@ impl Relay {
         self.stats.pool(pool, PoolMetric::Fragments).add(lanes.len() as u64);
         let mut failed = Vec::new();
         for (part, lane) in lanes.iter().copied().enumerate() {
-            if self.send_part(gather, part, lane, family, now) {
+            if self.send_part(gather, part, lane, asked, now) {
                 self.put_lane(lane, bytes);
                 self.stall_feeder(lane, id);
             } else {
@@ -85,7 +87,13 @@ impl Relay {
     }
 
     /// To one shard, whichever: the first that is not down.
-    pub(super) fn forward_to_any(&mut self, id: ClientId, command: &Command, now: Now) -> Outcome {
+    pub(super) fn forward_to_any(
+        &mut self,
+        id: ClientId,
+        command: &Command,
+        args: usize,
+        now: Now,
+    ) -> Outcome {
         let Some(lane_set) = self.client(id).map(|client| client.lane_set) else {
             return Outcome::Done;
         };
@@ -93,7 +101,7 @@ impl Relay {
             let lane = self.lane_of(lane_set, *shard, id);
             !matches!(self.lanes[lane as usize].state, LaneState::Down { .. })
         });
-        self.forward_to(id, command, up.unwrap_or(ShardId(0)), now)
+        self.forward_to(id, command, (args, up.unwrap_or(ShardId(0))), now)
     }
 }
 

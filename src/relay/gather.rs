@@ -2,7 +2,8 @@
 
 use crate::base::ids::{ClientId, PoolId, ShardId};
 use crate::base::time::Now;
-use crate::command::model::{Family, Merge};
+use crate::command::model::Merge;
+use crate::command::shape::Asked;
 use crate::relay::Relay;
 use crate::relay::fan::merge;
 use crate::relay::lane::{Target, Token};
@@ -24,7 +25,8 @@ pub(super) struct Gather {
     /// SELECT or HELLO the client has sent since.
     pub(super) lane_set: u32,
     pub(super) since_us: u64,
-    pub(super) family: Family,
+    /// What each part may be answered with.
+    pub(super) asked: Asked,
     pub(super) kind: Kind,
     /// Parts that are not answered yet.
     pub(super) left: usize,
@@ -71,7 +73,7 @@ impl Relay {
     pub(super) fn open_gather(
         &mut self,
         id: ClientId,
-        family: Family,
+        asked: Asked,
         kind: Kind,
         parts: usize,
         now: Now,
@@ -84,7 +86,7 @@ impl Relay {
             protocol: client.protocol,
             lane_set: client.lane_set,
             since_us: now.mono_us,
-            family,
+            asked,
             kind,
             left: parts,
             parts: vec![Vec::new(); parts],
@@ -99,12 +101,12 @@ impl Relay {
         gather: (u32, u32),
         part: usize,
         lane: u32,
-        family: Family,
+        asked: Asked,
         now: Now,
     ) -> bool {
         let (index, generation) = gather;
         let target = Target::Gather { index, generation, part: part as u32 };
-        self.enqueue(lane, Token { target, since_us: now.mono_us, family })
+        self.enqueue(lane, Token { target, since_us: now.mono_us, asked })
     }
 
     /// Fails the parts whose lanes were down.
@@ -173,7 +175,7 @@ impl Relay {
 
     pub(super) fn deliver_gather(&mut self, gather: &Gather, reply: Vec<u8>, now: Now) {
         let waited_us = now.mono_us.saturating_sub(gather.since_us).min(u64::from(u32::MAX));
-        self.latency.record(gather.pool, gather.family, waited_us as u32);
+        self.latency.record(gather.pool, gather.asked.family, waited_us as u32);
         self.deliver(gather.client, gather.seq, Reply::Owned(reply));
     }
 

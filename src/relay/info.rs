@@ -33,8 +33,8 @@ impl Relay {
         let section = request.iter().skip(1).collect::<Vec<_>>().join(&b' ').to_ascii_lowercase();
         let shards = self.all_shards(id);
         let kind = Kind::Info { section };
-        let family = command.family;
-        self.fan_to(id, family, (&shards, b"*1\r\n$4\r\nINFO\r\n"), kind, now);
+        let asked = command.asked(request.len());
+        self.fan_to(id, asked, (&shards, b"*1\r\n$4\r\nINFO\r\n"), kind, now);
     }
 
     /// All shards have answered (some perhaps with an error: they are shown as down).

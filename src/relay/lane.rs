@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use crate::base::buffer::Outbox;
 use crate::base::ids::{ClientId, PoolId, ShardId};
 use crate::base::limits;
-use crate::command::model::Family;
+use crate::command::shape::{Asked, Kinds};
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyScanner;
 
@@ -18,6 +18,8 @@ pub(super) struct Lane {
     pub(super) shard: ShardId,
     pub(super) protocol: Protocol,
     pub(super) database: u32,
+    /// Types of replies that this protocol version has.
+    pub(super) kinds: Kinds,
 
     pub(super) generation: u32,
     pub(super) state: LaneState,
@@ -87,7 +89,7 @@ pub(super) struct Token {
     pub(super) target: Target,
     /// When it was enqueued; its deadline counts from here.
     pub(super) since_us: u64,
-    pub(super) family: Family,
+    pub(super) asked: Asked,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +102,7 @@ pub(super) enum Target {
     Nobody,
 }
 
-const _: () = assert!(size_of::<Token>() <= 40, "tokens stand in rings by the ten thousand");
+const _: () = assert!(size_of::<Token>() <= 32, "tokens stand in rings by the ten thousand");
 
 impl Lane {
     pub(super) fn new(pool: PoolId, shard: ShardId, protocol: Protocol, database: u32) -> Lane {
@@ -109,6 +111,10 @@ impl Lane {
             shard,
             protocol,
             database,
+            kinds: match protocol {
+                Protocol::Resp2 => Kinds::RESP2,
+                Protocol::Resp3 => Kinds::ANY,
+            },
             generation: 1,
             state: LaneState::Idle,
             failures: 0,

@@ -215,6 +215,14 @@ impl Relay {
         // The last one is PING: a server that is loading, or read-only, is there all the same and
         // tells each client so itself.
         let word = value::error_word(reply);
+        let in_step = value::is_error(reply) || !last || reply == b"+PONG\r\n";
+        if !in_step {
+            return self.desynchronised(
+                index,
+                "PING of the hand-shake was answered with another reply",
+                now,
+            );
+        }
         let there = !value::is_error(reply)
             || (last && !matches!(word, b"NOAUTH" | b"NOPERM" | b"DENIED" | b"ERR"));
         if !there {

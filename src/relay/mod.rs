@@ -56,6 +56,9 @@ mod sim_model;
 #[cfg(test)]
 mod sim_tests;
 mod split;
+mod step;
+#[cfg(test)]
+mod step_tests;
 #[cfg(test)]
 mod tests;
 mod turn;

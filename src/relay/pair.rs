@@ -8,7 +8,7 @@ use crate::relay::client::{Phase, Stall};
 use crate::relay::lane::{Flow, LaneState, Target};
 use crate::relay::order::Slot;
 use crate::relay::plants::{Plant, planted};
-use crate::relay::{Relay, admit, give_spare};
+use crate::relay::{Relay, admit, give_spare, step};
 use crate::resp::reply::Scanned;
 use crate::stats::cells::{PoolMetric, ShardMetric};
 
@@ -116,7 +116,7 @@ impl Relay {
             return;
         }
         if kind == b'>' {
-            return; // a push answers nothing; a shared lane has asked for none
+            return self.on_push(index, now);
         }
         let sent = lane.sent;
         if planted(Plant::SwapTokens) && sent > 1 && now.mono_us.is_multiple_of(7) {
@@ -126,6 +126,13 @@ impl Relay {
             self.desynchronised(index, "a reply that nobody asked for", now);
             return;
         };
+        if !lane.kinds.and(token.asked.kinds).has(kind)
+            && !step::is_counted_array(token.asked, flow, reply.bytes())
+        {
+            lane.inflight.push_front(token);
+            self.out_of_step(index, kind, now);
+            return;
+        }
         lane.sent = sent.saturating_sub(1);
         lane.failures = 0;
         let (pool, shard) = (lane.pool, lane.shard);
@@ -141,7 +148,11 @@ impl Relay {
         match token.target {
             Target::Client { client, seq } => {
                 let waited_us = now.mono_us.saturating_sub(token.since_us);
-                self.latency.record(pool, token.family, waited_us.min(u64::from(u32::MAX)) as u32);
+                self.latency.record(
+                    pool,
+                    token.asked.family,
+                    waited_us.min(u64::from(u32::MAX)) as u32,
+                );
                 match flow {
                     Flow::Collect => self.deliver(client, seq, reply),
                     Flow::Stream => {
@@ -162,7 +173,7 @@ impl Relay {
     fn on_part_of_reply(&mut self, index: u32, piece: &[u8], now: Now) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         let target = match lane.state {
-            LaneState::Ready if lane.scanner.kind() == Some(b'>') => None,
+            LaneState::Ready if lane.scanner.kind() == Some(b'>') => Some(Target::Nobody),
             LaneState::Ready => match lane.inflight.front().filter(|_| lane.sent > 0) {
                 Some(token) => Some(token.target),
                 None => {
@@ -178,7 +189,9 @@ impl Relay {
                 lane.tail.extend_from_slice(piece);
                 // A value says how long it will be.
                 let known_bytes = lane.tail.len() as u64 + lane.scanner.body_left();
-                if known_bytes < REPLY_STREAM_BYTES as u64 {
+                if known_bytes < REPLY_STREAM_BYTES as u64
+                    || !self.may_go_on(index, piece.len(), now)
+                {
                     return;
                 }
                 match target {

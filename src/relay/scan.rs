@@ -102,7 +102,7 @@ impl Relay {
         let mut bytes = Vec::new();
         encode::request(&mut bytes, &args);
         let kind = Kind::Scan { shard: cursor.shard };
-        self.fan_to(id, command.family, (&[cursor.shard], &bytes), kind, now);
+        self.fan_to(id, command.asked(request.len()), (&[cursor.shard], &bytes), kind, now);
         Outcome::Done
     }
 
@@ -118,7 +118,13 @@ impl Relay {
         let first = self.random.below(u64::from(shards.max(1))) as u16;
         let kind =
             Kind::RandomKey { next: (first + 1) % shards.max(1), left: shards.saturating_sub(1) };
-        self.fan_to(id, command.family, (&[ShardId(first)], request.bytes), kind, now);
+        self.fan_to(
+            id,
+            command.asked(request.len()),
+            (&[ShardId(first)], request.bytes),
+            kind,
+            now,
+        );
         Outcome::Done
     }
 
@@ -128,12 +134,12 @@ impl Relay {
         if !no_key || left == 0 {
             return self.deliver_gather(&gather, reply, now);
         }
-        let (client, family) = (gather.client, gather.family);
+        let (client, asked) = (gather.client, gather.asked);
         let shards = self.pool(gather.pool).router.shards().max(1);
         let kind = Kind::RandomKey { next: (next + 1) % shards, left: left - 1 };
         let reopened = self.reopen_gather(gather, kind, 1);
         let bytes = b"*1\r\n$9\r\nRANDOMKEY\r\n";
-        self.fan_parts(reopened, client, family, (&[ShardId(next)], bytes), now);
+        self.fan_parts(reopened, client, asked, (&[ShardId(next)], bytes), now);
     }
 }
 

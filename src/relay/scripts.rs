@@ -14,7 +14,8 @@ use crate::base::ids::{ClientId, PoolId, ShardId};
 use crate::base::limits::{SCRIPTS_MAX, SCRIPTS_MAX_BYTES};
 use crate::base::time::Now;
 use crate::command::keys::find_keys;
-use crate::command::model::{Command, Merge};
+use crate::command::model::{Command, Family, Merge};
+use crate::command::shape::Asked;
 use crate::relay::Relay;
 use crate::relay::api::{Ask, Script, Shared};
 use crate::relay::dispatch::Outcome;
@@ -157,9 +158,9 @@ impl Relay {
         }
         let bytes = request.bytes.to_vec();
         let kind = Kind::EvalSha { request: bytes, lane, digest: script.digest, repeated: false };
-        let family = command.family;
-        let Some(gather) = self.open_gather(id, family, kind, 1, now) else { return Outcome::Done };
-        if self.send_part(gather, 0, lane, family, now) {
+        let asked = command.asked(request.len());
+        let Some(gather) = self.open_gather(id, asked, kind, 1, now) else { return Outcome::Done };
+        if self.send_part(gather, 0, lane, asked, now) {
             self.put_lane(lane, request.bytes);
             self.stall_feeder(lane, id);
         } else {
@@ -171,8 +172,8 @@ impl Relay {
 
     /// Sends SCRIPT LOAD ahead; its answer is nobody's. `false`: the lane is down.
     fn load_script(&mut self, lane: u32, script: &Script, now: Now) -> bool {
-        let family = crate::command::model::Family::Scripting;
-        let token = Token { target: Target::Nobody, since_us: now.mono_us, family };
+        let asked = Asked::of(Family::Scripting, b"$");
+        let token = Token { target: Target::Nobody, since_us: now.mono_us, asked };
         if !self.enqueue(lane, token) {
             return false;
         }
@@ -198,10 +199,10 @@ impl Relay {
         if !self.load_script(lane, &script, now) {
             return self.deliver_gather(&gather, reply, now);
         }
-        let family = gather.family;
+        let asked = gather.asked;
         let kind = Kind::EvalSha { request: Vec::new(), lane, digest, repeated: true };
         let reopened = self.reopen_gather(gather, kind, 1);
-        if self.send_part(reopened, 0, lane, family, now) {
+        if self.send_part(reopened, 0, lane, asked, now) {
             self.put_lane(lane, &request);
         } else {
             self.fail_parts(reopened, &[(0, lane)], now);
@@ -218,7 +219,8 @@ impl Relay {
     ) -> Outcome {
         self.remember_script(id, request.arg(2));
         let shards = self.all_shards(id);
-        self.fan_to(id, command.family, (&shards, request.bytes), Kind::ScriptLoad, now);
+        let asked = command.asked(request.len());
+        self.fan_to(id, asked, (&shards, request.bytes), Kind::ScriptLoad, now);
         Outcome::Done
     }
 

@@ -58,7 +58,7 @@ impl Relay {
         let Some(other) =
             keys.iter().position(|key| self.shard_of(id, request.arg(*key as usize)) != first)
         else {
-            return self.forward_to(id, command, first, now);
+            return self.forward_to(id, command, (request.len(), first), now);
         };
         // `owners[i]`: the part that key `i` belongs to.
         let mut parts: Vec<Part> = Vec::new();
@@ -100,13 +100,14 @@ impl Relay {
             Split::Mset => (Kind::Merge(Merge::AllSucceeded), 2),
             Split::Sum => (Kind::Merge(Merge::Sum), 1),
         };
-        let Some(gather) = self.open_gather(id, command.family, kind, parts.len(), now) else {
+        let Some(gather) = self.open_gather(id, command.asked(0), kind, parts.len(), now) else {
             return;
         };
         let mut failed = Vec::new();
         for (at, part) in parts.iter_mut().enumerate() {
             part.lane = self.lane_of(lane_set, part.shard, id);
-            part.sent = self.send_part(gather, at, part.lane, command.family, now);
+            let asked = command.asked(1 + part.keys * args_a_key);
+            part.sent = self.send_part(gather, at, part.lane, asked, now);
             if !part.sent {
                 failed.push((at, part.lane));
                 continue;

@@ -119,7 +119,7 @@ impl Relay {
         let parts = lanes.len();
         let waiting = Waiting { lanes, generations, replicas, until_us };
         let kind = Kind::Wait(waiting.clone());
-        if let Some(gather) = self.open_gather(id, command.family, kind, parts, now) {
+        if let Some(gather) = self.open_gather(id, command.asked(request.len()), kind, parts, now) {
             if self.has_script_under_way(id) {
                 self.naps.push((now.mono_us + SCRIPT_PAUSE_US, gather.0, gather.1));
             } else {
@@ -139,9 +139,9 @@ impl Relay {
 
     /// Asks all lanes of a WAIT.
     fn ask_round(&mut self, at: (u32, u32), id: ClientId, waiting: &Waiting, now: Now) {
-        let Some(family) = self.gathers.get(at.0, at.1).map(|gather| gather.family) else { return };
+        let Some(asked) = self.gathers.get(at.0, at.1).map(|gather| gather.asked) else { return };
         let bytes = self.wait_round(waiting.replicas, now);
-        self.fan_lanes(at, id, family, (&waiting.lanes, &bytes), now);
+        self.fan_lanes(at, id, asked, (&waiting.lanes, &bytes), now);
     }
 
     fn generations_of(&self, lanes: &[u32]) -> Vec<u32> {

@@ -4,11 +4,11 @@ use super::line::*;
 
 #[rustfmt::skip]
 pub(super) static COMMANDS: &[Command] = &family(Family::Bitmap, [
-    cmd("bitcount",    "2.6.0", -2, READONLY,        KEY,            FORWARD),
-    cmd("bitfield",    "3.2.0", -2, WRITE | DENYOOM, KEY,            FORWARD),
-    cmd("bitfield_ro", "6.0.0", -2, READONLY | FAST, KEY,            FORWARD),
-    cmd("bitop",       "2.6.0", -4, WRITE | DENYOOM, keys(2, -1, 1), FORWARD),
-    cmd("bitpos",      "2.8.7", -3, READONLY,        KEY,            FORWARD),
-    cmd("getbit",      "2.2.0",  3, READONLY | FAST, KEY,            FORWARD),
-    cmd("setbit",      "2.2.0",  4, WRITE | DENYOOM, KEY,            FORWARD),
+    cmd("bitcount",    "2.6.0", -2, READONLY,        KEY,            FORWARD).gives(INTEGER),
+    cmd("bitfield",    "3.2.0", -2, WRITE | DENYOOM, KEY,            FORWARD).gives(ARRAY),
+    cmd("bitfield_ro", "6.0.0", -2, READONLY | FAST, KEY,            FORWARD).gives(ARRAY),
+    cmd("bitop",       "2.6.0", -4, WRITE | DENYOOM, keys(2, -1, 1), FORWARD).gives(INTEGER),
+    cmd("bitpos",      "2.8.7", -3, READONLY,        KEY,            FORWARD).gives(INTEGER),
+    cmd("getbit",      "2.2.0",  3, READONLY | FAST, KEY,            FORWARD).gives(INTEGER),
+    cmd("setbit",      "2.2.0",  4, WRITE | DENYOOM, KEY,            FORWARD).gives(INTEGER),
 ]);

@@ -5,6 +5,7 @@ pub(super) use crate::command::model::{
 };
 
 use crate::command::flags::{Categories, Flags};
+use crate::command::shape::{Elements, Kinds};
 
 // Flags, to be joined by `|`, for which operators of our own types can not be used in constants.
 pub(super) const WRITE: u32 = Flags::WRITE.0;
@@ -71,6 +72,29 @@ pub(super) const REFUSE_STATE: Run = Run::Refuse(Refusal::ConnectionState);
 pub(super) const REFUSE_BLOCKING: Run = Run::Refuse(Refusal::Blocking);
 pub(super) const REFUSE_ADMIN: Run = Run::Refuse(Refusal::ServerAdministration);
 
+// What its reply may be, in RESP2 or RESP3, beside an error. `$` and `*` are also RESP2's nil.
+pub(super) const STATUS: Kinds = Kinds::of(b"+");
+pub(super) const INTEGER: Kinds = Kinds::of(b":");
+/// A bulk string or nil.
+pub(super) const VALUE: Kinds = Kinds::of(b"$_");
+pub(super) const STATUS_OR_VALUE: Kinds = Kinds::of(b"+$_");
+pub(super) const NUMBER_OR_NIL: Kinds = Kinds::of(b":$_");
+pub(super) const NUMBER_OR_ARRAY: Kinds = Kinds::of(b":*");
+/// A bulk string, which RESP3 marks as text.
+pub(super) const TEXT: Kinds = Kinds::of(b"$=");
+/// A floating-point number or nil.
+pub(super) const SCORE: Kinds = Kinds::of(b"$,_");
+pub(super) const NUMBER_OR_SCORE: Kinds = Kinds::of(b":$,_");
+/// An integer, with an option an array, or nil.
+pub(super) const RANK: Kinds = Kinds::of(b":$*_");
+pub(super) const ARRAY: Kinds = Kinds::of(b"*_");
+pub(super) const MEMBERS: Kinds = Kinds::of(b"*~");
+pub(super) const MAP: Kinds = Kinds::of(b"*%_");
+/// One element or nil; with a count all of them.
+pub(super) const ONE_OR_MORE: Kinds = Kinds::of(b"$_*~");
+/// LCS: the text, its length or where it is.
+pub(super) const VALUE_NUMBER_OR_MATCHES: Kinds = Kinds::of(b"$:*%");
+
 /// One command: its name, the version that brought it, its arity, its flags, where its keys are,
 /// how it is run.
 pub(super) const fn cmd(
@@ -94,6 +118,8 @@ pub(super) const fn cmd(
         run,
         family: Family::Unknown,
         categories: Categories(0),
+        reply: Kinds::ANY,
+        elements: Elements::Any,
         dangerous: false,
         subcommands: &[],
     }
@@ -128,6 +154,26 @@ pub(super) const fn special(special: Special) -> Run {
 impl Command {
     pub(super) const fn with(mut self, subcommands: &'static [Command]) -> Command {
         self.subcommands = subcommands;
+        self
+    }
+
+    /// What its reply may be; without this it may be anything.
+    pub(super) const fn gives(mut self, reply: Kinds) -> Command {
+        self.reply = reply;
+        self
+    }
+
+    /// An array with one element for each argument from this one on.
+    pub(super) const fn gives_one_for_each(mut self, from: u16) -> Command {
+        self.reply = Kinds::of(b"");
+        self.elements = Elements::OfArgs { from };
+        self
+    }
+
+    /// An array of the next cursor and what was found.
+    pub(super) const fn gives_cursor(mut self) -> Command {
+        self.reply = Kinds::of(b"");
+        self.elements = Elements::Exactly(2);
         self
     }
 

@@ -1,6 +1,8 @@
 //! The table: one line of data for each command, one file for each family.
 //!
-//! A line says: name, version that brought it, arity, flags, where its keys are, how it is run.
+//! A line says: name, version that brought it, arity, flags, where its keys are, how it is run, and
+//! what its reply may be; without the last it may be anything (modules, scripts, what is newer than
+//! the server that the table was held against).
 //! The facts are those of redis 7.0 and, for what is newer, of redis 8 and Valkey 9; where a newer
 //! server accepts more arguments than an older one, the line has the wider form, and the older
 //! server refuses what it does not know itself. `tests/command_table_is_redis.rs` holds the table

@@ -14,15 +14,15 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Server, [
     cmd("command",        "2.8.13", -1, ANYTIME,                                        NO_KEYS, local(Local::Command)).with(COMMAND_COMMANDS).acl(CONNECTION),
     cmd("commandlog",     "8.1.0",  -2, 0,                                              NO_KEYS, HELP).with(COMMANDLOG_COMMANDS),
     cmd("config",         "2.0.0",  -2, 0,                                              NO_KEYS, HELP).with(CONFIG_COMMANDS),
-    cmd("dbsize",         "1.0.0",   1, READONLY | FAST,                                NO_KEYS, FAN_SUM).acl(KEYSPACE),
+    cmd("dbsize",         "1.0.0",   1, READONLY | FAST,                                NO_KEYS, FAN_SUM).gives(INTEGER).acl(KEYSPACE),
     cmd("debug",          "1.0.0",  -2, ADMIN | SESSION,                                NO_KEYS, REFUSE_ADMIN).with(DEBUG_COMMANDS),
     cmd("failover",       "6.2.0",  -1, ADMIN | NOSCRIPT | STALE,                       NO_KEYS, REFUSE_ADMIN),
-    cmd("flushall",       "1.0.0",  -1, WRITE,                                          NO_KEYS, FAN_ALL).dangerous().acl(KEYSPACE | DANGEROUS),
-    cmd("flushdb",        "1.0.0",  -1, WRITE,                                          NO_KEYS, FAN_ALL).dangerous().acl(KEYSPACE | DANGEROUS),
+    cmd("flushall",       "1.0.0",  -1, WRITE,                                          NO_KEYS, FAN_ALL).gives(STATUS).dangerous().acl(KEYSPACE | DANGEROUS),
+    cmd("flushdb",        "1.0.0",  -1, WRITE,                                          NO_KEYS, FAN_ALL).gives(STATUS).dangerous().acl(KEYSPACE | DANGEROUS),
     cmd("hotkeys",        "8.6.0",  -2, 0,                                              NO_KEYS, HELP).with(HOTKEYS_COMMANDS),
-    cmd("info",           "1.0.0",  -1, ANYTIME,                                        NO_KEYS, local(Local::Info)).acl(DANGEROUS),
+    cmd("info",           "1.0.0",  -1, ANYTIME,                                        NO_KEYS, local(Local::Info)).gives(TEXT).acl(DANGEROUS),
     // The shard whose last save is the longest ago.
-    cmd("lastsave",       "1.0.0",   1, FAST | ANYTIME,                                 NO_KEYS, FAN_MIN).acl(ADMIN_RIGHTS | DANGEROUS),
+    cmd("lastsave",       "1.0.0",   1, FAST | ANYTIME,                                 NO_KEYS, FAN_MIN).gives(INTEGER).acl(ADMIN_RIGHTS | DANGEROUS),
     cmd("latency",        "2.8.13", -2, 0,                                              NO_KEYS, HELP).with(LATENCY_COMMANDS),
     cmd("lolwut",         "5.0.0",  -1, READONLY | FAST,                                NO_KEYS, local(Local::Lolwut)),
     cmd("memory",         "4.0.0",  -2, 0,                                              NO_KEYS, HELP).with(MEMORY_COMMANDS),
@@ -96,15 +96,15 @@ static COMMANDLOG_COMMANDS: &[Command] = &family(Family::Server, [
 static CONFIG_COMMANDS: &[Command] = &family(Family::Server, [
     cmd("config|get",       "2.0.0", -3, ADMIN | SESSION, NO_KEYS, local(Local::ConfigGet)),
     cmd("config|help",      "5.0.0",  2, ANYTIME,         NO_KEYS, HELP),
-    cmd("config|resetstat", "2.0.0",  2, ADMIN | SESSION, NO_KEYS, FAN_ALL).dangerous(),
-    cmd("config|rewrite",   "2.8.0",  2, ADMIN | SESSION, NO_KEYS, FAN_ALL).dangerous(),
-    cmd("config|set",       "2.0.0", -4, ADMIN | SESSION, NO_KEYS, FAN_ALL).dangerous(),
+    cmd("config|resetstat", "2.0.0",  2, ADMIN | SESSION, NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
+    cmd("config|rewrite",   "2.8.0",  2, ADMIN | SESSION, NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
+    cmd("config|set",       "2.0.0", -4, ADMIN | SESSION, NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
 ]);
 
 #[rustfmt::skip]
 static DEBUG_COMMANDS: &[Command] = &family(Family::Server, [
     // The only one that is about a key; every other is refused as DEBUG is.
-    cmd("debug|object", "1.0.0", -3, ADMIN | SESSION, KEY_2, FORWARD).dangerous(),
+    cmd("debug|object", "1.0.0", -3, ADMIN | SESSION, KEY_2, FORWARD).gives(STATUS).dangerous(),
 ]);
 
 #[rustfmt::skip]
@@ -124,7 +124,7 @@ static LATENCY_COMMANDS: &[Command] = &family(Family::Server, [
     cmd("latency|histogram", "7.0.0",  -2, ADMIN | SESSION, NO_KEYS, REFUSE_ADMIN),
     cmd("latency|history",   "2.8.13",  3, ADMIN | SESSION, NO_KEYS, REFUSE_ADMIN),
     cmd("latency|latest",    "2.8.13",  2, ADMIN | SESSION, NO_KEYS, REFUSE_ADMIN),
-    cmd("latency|reset",     "2.8.13", -2, ADMIN | SESSION, NO_KEYS, FAN_SUM).dangerous(),
+    cmd("latency|reset",     "2.8.13", -2, ADMIN | SESSION, NO_KEYS, FAN_SUM).gives(INTEGER).dangerous(),
 ]);
 
 #[rustfmt::skip]
@@ -132,16 +132,16 @@ static MEMORY_COMMANDS: &[Command] = &family(Family::Server, [
     cmd("memory|doctor",       "4.0.0",  2, 0,        NO_KEYS, REFUSE_ADMIN),
     cmd("memory|help",         "4.0.0",  2, ANYTIME,  NO_KEYS, HELP),
     cmd("memory|malloc-stats", "4.0.0",  2, 0,        NO_KEYS, REFUSE_ADMIN),
-    cmd("memory|purge",        "4.0.0",  2, 0,        NO_KEYS, FAN_ALL).dangerous(),
+    cmd("memory|purge",        "4.0.0",  2, 0,        NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
     cmd("memory|stats",        "4.0.0",  2, 0,        NO_KEYS, REFUSE_ADMIN),
-    cmd("memory|usage",        "4.0.0", -3, READONLY, KEY_2,   FORWARD),
+    cmd("memory|usage",        "4.0.0", -3, READONLY, KEY_2,   FORWARD).gives(NUMBER_OR_NIL),
 ]);
 
 #[rustfmt::skip]
 static MODULE_COMMANDS: &[Command] = &family(Family::Server, [
     cmd("module|help",   "5.0.0",  2, ANYTIME,                             NO_KEYS, HELP),
     // Every shard is expected to have the same modules.
-    cmd("module|list",   "4.0.0",  2, ADMIN | NOSCRIPT,                    NO_KEYS, ANY_SHARD),
+    cmd("module|list",   "4.0.0",  2, ADMIN | NOSCRIPT,                    NO_KEYS, ANY_SHARD).gives(MEMBERS),
     cmd("module|load",   "4.0.0", -3, ADMIN | NOSCRIPT | NO_ASYNC_LOADING, NO_KEYS, REFUSE_ADMIN),
     cmd("module|loadex", "7.0.0", -3, ADMIN | NOSCRIPT | NO_ASYNC_LOADING, NO_KEYS, REFUSE_ADMIN),
     cmd("module|unload", "4.0.0",  3, ADMIN | NOSCRIPT | NO_ASYNC_LOADING, NO_KEYS, REFUSE_ADMIN),
@@ -152,5 +152,5 @@ static SLOWLOG_COMMANDS: &[Command] = &family(Family::Server, [
     cmd("slowlog|get",   "2.2.12", -2, ADMIN | ANYTIME, NO_KEYS, REFUSE_ADMIN),
     cmd("slowlog|help",  "6.2.0",   2, ANYTIME,         NO_KEYS, HELP),
     cmd("slowlog|len",   "2.2.12",  2, ADMIN | ANYTIME, NO_KEYS, REFUSE_ADMIN),
-    cmd("slowlog|reset", "2.2.12",  2, ADMIN | ANYTIME, NO_KEYS, FAN_ALL).dangerous(),
+    cmd("slowlog|reset", "2.2.12",  2, ADMIN | ANYTIME, NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
 ]);

@@ -29,6 +29,7 @@ pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod sentinels;
 pub mod stack;
 pub mod tools;
 pub mod value;
@@ -41,6 +42,7 @@ pub use nutcracker::Nutcracker;
 pub use port::Port;
 pub use proxy::{Options, Proxy};
 pub use redis::Redis;
+pub use sentinels::{Sentinel, Watched, WatchedShard, Watching};
 pub use stack::Stack;
 pub use tools::{
     Random, Stopwatch, Threads, cpus, in_temporary_directory, output_of, raise_descriptor_limit,

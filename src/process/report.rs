@@ -45,6 +45,31 @@ fn write(logger: &Logger, config: &Config, core: &str, report: &Report) {
             let fields: [Field<'_>; 3] = [("pool", &pool), ("peer", &peer), ("bytes", &bytes)];
             logger.event(LogLevel::Warn, "client closed: it does not read its replies", &fields);
         }
+        Report::ShardSuspect { again: true, .. } => {}
+        Report::ShardSuspect { pool, shard, verified, why, again: false } => {
+            let (pool, shard) = names(config, *pool, *shard);
+            let verified = verified.to_string();
+            let fields: [Field<'_>; 5] = [
+                ("pool", &pool),
+                ("shard", &shard),
+                ("core", &core),
+                ("verified", &verified),
+                ("why", &why),
+            ];
+            logger.event(LogLevel::Warn, "primary in doubt", &fields);
+        }
+        Report::FirstReply { pool, shard, verified, outage_us } => {
+            let (pool, shard) = names(config, *pool, *shard);
+            let (verified, outage_us) = (verified.to_string(), outage_us.to_string());
+            let fields: [Field<'_>; 5] = [
+                ("pool", &pool),
+                ("shard", &shard),
+                ("core", &core),
+                ("verified", &verified),
+                ("outage_us", &outage_us),
+            ];
+            logger.event(LogLevel::Info, "first reply of the verified primary", &fields);
+        }
     }
 }
 

@@ -108,8 +108,41 @@ pub struct Script {
 /// Something for the log; drained by `Relay::next_report`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    LaneUp { pool: PoolId, shard: ShardId },
-    LaneDown { pool: PoolId, shard: ShardId, why: String },
-    ClientProtocolError { pool: PoolId, peer: String, why: String },
-    ClientClosedForOutput { pool: PoolId, peer: String, bytes: usize },
+    LaneUp {
+        pool: PoolId,
+        shard: ShardId,
+    },
+    LaneDown {
+        pool: PoolId,
+        shard: ShardId,
+        why: String,
+    },
+    ClientProtocolError {
+        pool: PoolId,
+        peer: String,
+        why: String,
+    },
+    ClientClosedForOutput {
+        pool: PoolId,
+        peer: String,
+        bytes: usize,
+    },
+    /// The primary of a watched shard is in doubt: a connection to it was lost, or it refuses. No
+    /// connection is made to it until a topology with a number above `verified` comes. Said once for
+    /// each such number, and now and then `again` as long as none comes.
+    ShardSuspect {
+        pool: PoolId,
+        shard: ShardId,
+        verified: u64,
+        why: String,
+        again: bool,
+    },
+    /// The first reply of a watched shard that had been in doubt: its primary, as verified by this
+    /// number, serves again. The outage began so long ago on this core.
+    FirstReply {
+        pool: PoolId,
+        shard: ShardId,
+        verified: u64,
+        outage_us: u64,
+    },
 }

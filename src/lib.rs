@@ -6,7 +6,7 @@
 //! A room uses what lies below it, and rooms of its own floor where the map says so.
 //!
 //! ```text
-//! top      main ─▶ cli          the command line: check, explain, placement, import, run, demo
+//! top      main ─▶ cli          the command line: check, explain, placement, import, run, demo, probe
 //!                  process      boots both planes, listens to signals, ends in order; demo
 //! ───────────────────────────────────────────────────────────────────────────────────────────
 //! door     mailbox              what a core can be told: one bounded lock-free mailbox each

@@ -28,7 +28,7 @@ const FLOORS: [(&str, &[&str]); 18] = [
     ("reactor", &["base", "config", "log", "mailbox", "net", "relay", "resp", "stats", "topology"]),
     // Beside them, the control plane: knows nothing of a core.
     ("log", &["base", "config"]),
-    ("control", &["base", "command", "config", "log", "stats", "topology"]),
+    ("control", &["base", "command", "config", "log", "route", "stats", "topology"]),
     // The door: what crosses, and the wake-up.
     ("mailbox", &["base", "config", "net", "relay", "topology"]),
     // The top.
@@ -39,7 +39,7 @@ const FLOORS: [(&str, &[&str]); 18] = [
             "route", "stats", "topology",
         ],
     ),
-    ("cli", &["base", "command", "config", "log", "process", "resp", "route", "stats"]),
+    ("cli", &["base", "command", "config", "control", "log", "process", "resp", "route", "stats"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

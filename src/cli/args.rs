@@ -1,6 +1,7 @@
 //! What may stand on the command line, and the help for it.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -17,6 +18,7 @@ Examples:
   corelay check -c nutcracker.yml            what is wrong with it, and what would run
   corelay run -c nutcracker.yml              serve twemproxy's file as it is
   corelay import nutcracker.yml > corelay.toml
+  corelay probe                              is the proxy that runs here all right?
 
 A FILE named .toml is corelay's own, one named .yml or .yaml is read as nutcracker's.
 Exit codes: 0 all right, 1 the configuration or another file is wrong, 2 the command line is."
@@ -133,6 +135,34 @@ The redis-servers live in a temporary directory; everything ends with Ctrl-C.")]
         /// The program to start for each
         #[arg(long, value_name = "PROGRAM", default_value = "redis-server")]
         redis_server: PathBuf,
+    },
+
+    /// Ask a proxy that runs whether it is fit to serve: a plug-in for Nagios, a check for keepalived
+    #[command(after_help = "\
+Examples:
+  corelay probe                              Nagios: this proxy, its shards and its sentinels
+  corelay probe --itself                     keepalived: only what another proxy would do better
+  corelay probe --peer 10.0.0.2:9180         do both place every key alike, by the same primaries?
+
+Prints one line, with figures behind a |. --itself looks at the process, its listeners (each has to
+answer PING) and whether a majority of the sentinels can be heard; it says nothing of shards, which
+are dead for both proxies.
+Exit codes: 0 all right, 1 warning, 2 critical, 3 unknown (the command line is wrong, or the answer is
+not understood).")]
+    Probe {
+        /// The proxy's admin_listen
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9180")]
+        admin: SocketAddr,
+        /// The admin_listen of another proxy that should serve the same
+        #[arg(long, value_name = "ADDRESS")]
+        peer: Option<SocketAddr>,
+        /// Only what is wrong with the proxy itself
+        #[arg(long)]
+        itself: bool,
+        /// How long each answer may take
+        #[arg(long, value_name = "MS", default_value_t = 1000,
+              value_parser = clap::value_parser!(u64).range(1..=60_000))]
+        timeout_ms: u64,
     },
 
     /// Take nutcracker's options (also when the program is called `nutcracker`)

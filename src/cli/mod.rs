@@ -1,6 +1,7 @@
 //! The command line: reads arguments, loads files, prints; whatever runs is in `process`.
 //!
-//! Exit codes: 0 all right, 1 the configuration (or another file) is wrong, 2 the command line is.
+//! Exit codes: 0 all right, 1 the configuration (or another file) is wrong, 2 the command line is;
+//! `probe` has those of Nagios.
 //! What was asked for goes to standard output, complaints go to standard error.
 
 mod args;
@@ -13,10 +14,12 @@ mod placement;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 
 use crate::config::{Format, Loaded, Machine, load, toml_print};
+use crate::control::probe::{Level, Probe, probe};
 use crate::process;
 use crate::process::demo::{DemoOptions, demo};
 use args::{Args, Command};
@@ -34,12 +37,17 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if name == Some(OsStr::new("nutcracker")) {
         args.splice(..1, ["corelay".into(), "nutcracker".into()]);
     }
+    // What Nagios calls must not say "critical" because its own command line is wrong.
+    let misused = match args.get(1).is_some_and(|command| command == "probe") {
+        true => Level::Unknown as u8,
+        false => EXIT_USAGE,
+    };
     match Args::try_parse_from(args) {
         Ok(args) => dispatch(args.command),
         Err(error) => {
             // Help goes to standard output and is no error; clap knows which is which.
             let _ = error.print();
-            ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 })
+            ExitCode::from(if error.use_stderr() { misused } else { 0 })
         }
     }
 }
@@ -75,6 +83,12 @@ fn dispatch(command: Command) -> ExitCode {
         },
         Command::Demo { port, shards, redis_server } => {
             demo(&DemoOptions { port, shards: usize::from(shards), redis_server })
+        }
+        Command::Probe { admin, peer, itself, timeout_ms } => {
+            let within = Duration::from_millis(timeout_ms);
+            let verdict = probe(&Probe { admin, peer, itself, within });
+            let _ = output::print(&format!("{}\n", verdict.line()));
+            ExitCode::from(verdict.level as u8)
         }
         Command::Nutcracker(args) => nutcracker_front::run(&args),
     }

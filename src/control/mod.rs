@@ -8,12 +8,16 @@
 //! cells, latency door ──▶ ControlState ──▶ admin       HTTP: /metrics /healthz /readyz /stats /topology
 //!                              ▲      └──▶ stats_port  twemproxy's JSON on connect
 //!   resolver ── Arc<Topology> ─┴──▶ the cores (whoever starts the resolver hands it on)
+//!
+//! probe ─▶ admin_client ─▶ the admin port of a proxy that runs, in another process
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod admin;
+mod admin_client;
 mod listener;
 mod overview;
+pub mod probe;
 mod process;
 mod readiness;
 pub mod resolver;

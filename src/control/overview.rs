@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::readiness;
 use super::state::ControlState;
 use crate::base::ids::{PoolId, ShardId};
 use crate::stats::cells::{CoreMetric, Metric, PoolMetric, ShardMetric, pool_total, shard_total};
@@ -92,22 +93,41 @@ fn key(metric: &Metric) -> String {
     name.strip_suffix("_seconds").map_or_else(|| name.to_owned(), |name| format!("{name}_us"))
 }
 
-/// The topology in force: where each shard's primary and replicas are.
+/// The topology in force: where each shard's primary and replicas are, and what `corelay probe` asks
+/// for beside it. `ring` is the same at two proxies exactly if they place every key alike.
 pub(super) fn topology(state: &ControlState) -> Value {
     let topology = state.topology();
     let pools = state.config.pools.iter().enumerate().map(|(index, pool)| {
+        let id = PoolId(index as u16);
         let shards = pool.shards.iter().enumerate().map(|(number, shard)| {
-            let now = topology.shard(PoolId(index as u16), ShardId(number as u16));
+            let now = topology.shard(id, ShardId(number as u16));
             let replicas = now.map_or(&[][..], |now: &ShardTopology| &now.replicas);
+            let count = |metric| shard_total(&state.cores, id, ShardId(number as u16), metric);
             let value = json!({
                 "address": shard.address.to_string(),
                 "weight": shard.weight,
                 "primary": now.and_then(|now| now.primary.as_ref()).map(ToString::to_string),
+                "verified": now.map_or(0, |now| now.verified),
+                "writable": now.is_none_or(|now| now.writable),
+                "paused": now.is_some_and(|now| now.paused),
+                "lanes": count(ShardMetric::ServerConnections),
+                "needed": readiness::is_needed(state, id, ShardId(number as u16)),
                 "replicas": replicas.iter().map(ToString::to_string).collect::<Vec<_>>(),
             });
             (shard.name.clone(), value)
         });
-        (pool.name.clone(), json!({ "shards": shards.collect::<Map<_, _>>() }))
+        let value = json!({
+            "ring": format!("{:016x}", state.rings.get(index).copied().unwrap_or_default()),
+            "listen": pool.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "listeners": pool_total(&state.cores, id, PoolMetric::Listeners),
+            "clients": pool_total(&state.cores, id, PoolMetric::ClientConnections),
+            "shards": shards.collect::<Map<_, _>>(),
+        });
+        (pool.name.clone(), value)
     });
-    json!({ "epoch": topology.epoch, "pools": pools.collect::<Map<_, _>>() })
+    json!({
+        "epoch": topology.epoch,
+        "draining": state.is_draining(),
+        "pools": pools.collect::<Map<_, _>>(),
+    })
 }

@@ -35,13 +35,7 @@ pub(super) fn reasons(state: &ControlState) -> Vec<String> {
                 ));
                 continue;
             };
-            let needed = [
-                ShardMetric::Requests,
-                ShardMetric::LaneConnects,
-                ShardMetric::LaneConnectFailures,
-            ];
-            let needed = needed.into_iter().any(|metric| count(metric) > 0);
-            if needed && count(ShardMetric::ServerConnections) == 0 {
+            if is_needed(state, id, shard_id) && count(ShardMetric::ServerConnections) == 0 {
                 reasons.push(format!(
                     "pool {} shard {}: no lane is connected to {primary}",
                     pool.name, shard.name
@@ -50,4 +44,11 @@ pub(super) fn reasons(state: &ControlState) -> Vec<String> {
         }
     }
     reasons
+}
+
+/// Whether any core has had a request for this shard, or tried to connect to it.
+pub(super) fn is_needed(state: &ControlState, pool: PoolId, shard: ShardId) -> bool {
+    [ShardMetric::Requests, ShardMetric::LaneConnects, ShardMetric::LaneConnectFailures]
+        .into_iter()
+        .any(|metric| shard_total(&state.cores, pool, shard, metric) > 0)
 }

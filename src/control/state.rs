@@ -12,6 +12,7 @@ use crossbeam::sync::ShardedLock;
 use super::process;
 use crate::config::model::Config;
 use crate::log::Logger;
+use crate::route::Router;
 use crate::stats::cells::CoreStats;
 use crate::stats::latency::{LatencyDoor, LatencyFigures, LatencyTotals};
 use crate::stats::prometheus::{Exposition, ProcessFigures};
@@ -24,6 +25,8 @@ pub struct ControlState {
     pub config: Arc<Config>,
     pub cores: Vec<Arc<CoreStats>>,
     pub log: Logger,
+    /// By pool: what `Router::ring_hash` says.
+    pub(super) rings: Vec<u64>,
     latency_door: LatencyDoor,
     latency: ShardedLock<LatencyTotals>,
     topology: ShardedLock<Arc<Topology>>,
@@ -44,6 +47,7 @@ impl ControlState {
         #[expect(clippy::disallowed_methods, reason = "the control plane reads the clock")]
         let started = Instant::now();
         Arc::new(ControlState {
+            rings: config.pools.iter().map(|pool| Router::new(pool).ring_hash()).collect(),
             latency: ShardedLock::new(LatencyTotals::new(config.pools.len(), 0)),
             config,
             cores,

@@ -96,6 +96,10 @@ impl Proxy {
         self.listen.address
     }
 
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.as_ref().expect("a proxy with an admin port").address
+    }
+
     pub fn client(&self) -> Wire {
         Wire::connect(self.listen.address)
     }

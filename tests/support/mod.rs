@@ -23,6 +23,8 @@
     reason = "a harness fails by panicking, reads clocks and waits"
 )]
 
+pub mod account;
+pub mod checking;
 pub mod false_redis;
 pub mod nutcracker;
 pub mod port;
@@ -37,6 +39,8 @@ pub mod wire;
 
 use std::time::{Duration, Instant};
 
+pub use account::Account;
+pub use checking::{Checking, Clients};
 pub use false_redis::{Connection, FalseRedis};
 pub use nutcracker::Nutcracker;
 pub use port::Port;

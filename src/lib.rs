@@ -12,7 +12,8 @@
 //! door     mailbox              what a core can be told: one bounded lock-free mailbox each
 //! 4        reactor              one core: pinned thread, turns, accepting, balance of clients
 //!          net                  sockets and the ring; the only room with `unsafe`
-//! beside   control              admin port, statistics port, resolver: threads that may block
+//! beside   control              admin and statistics port, resolver, watcher of sentinels, and the
+//!                               publisher of topologies: threads that may block
 //! 3        relay                the heart: bytes in, bytes out, no I/O, `now` is an argument
 //! 2        config route         keys and files to a Config (needs route); key to shard
 //!          topology stats       where the primaries are; cells, latencies, exports
@@ -32,6 +33,7 @@
 //!       │ (mailbox)     ▼
 //!   corelay-admin, corelay-stats      control::admin, control::stats_port         the control
 //!   corelay-resolver, corelay-lookup  control::resolver (if an address is a name) plane
+//!   corelay-sentinel                  control::sentinel (if a pool has sentinels)
 //!   corelay-log                       log's writer
 //!   main                              process::run ─▶ boot, serve (signals), end
 //! ```
@@ -39,7 +41,8 @@
 //! A core never waits for another thread. Downward go whole immutable things: `Letter::Topology`,
 //! `Letter::Shared` (what another core tells: a script that it has seen, a query for clients, an
 //! answer to one), `Letter::Client` (a connection that another core accepted and this one has more
-//! room for), `Letter::Drain`, `Letter::Stop`. Upward, others read what the core counts.
+//! room for), `Letter::Drain`, `Letter::Stop`. Upward, others read what the core counts; that a primary
+//! is in doubt goes to the watcher by its bounded channel (`Suspicions`).
 //!
 //! # A turn, and a request's way through it
 //!

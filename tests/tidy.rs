@@ -28,7 +28,8 @@ const FLOORS: [(&str, &[&str]); 18] = [
     ("reactor", &["base", "config", "log", "mailbox", "net", "relay", "resp", "stats", "topology"]),
     // Beside them, the control plane: knows nothing of a core.
     ("log", &["base", "config"]),
-    ("control", &["base", "command", "config", "log", "route", "stats", "topology"]),
+    // (`resp`: it speaks to sentinels and nodes.)
+    ("control", &["base", "command", "config", "log", "resp", "route", "stats", "topology"]),
     // The door: what crosses, and the wake-up.
     ("mailbox", &["base", "config", "net", "relay", "topology"]),
     // The top.

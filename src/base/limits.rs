@@ -73,6 +73,10 @@ pub const HOLD_MS: u64 = 5_000;
 /// Bytes of requests kept by a core for one shard to be sent to its next primary, default: 5 s of
 /// 12,000 requests of 256 bytes, and the in-flight window of a fast lane many times over.
 pub const HOLD_BYTES: usize = 16 * 1024 * 1024;
+/// Writes are refused after so long without a majority of the sentinels, ms, default, where
+/// `quorum_required` is set: long enough for one that is started again, and below what a failover on
+/// the other side of a partition takes (`down-after`, an election, a promotion).
+pub const QUORUM_GRACE_MS: u64 = 2_000;
 /// Databases that SELECT accepts, default (as redis).
 pub const DATABASES: u32 = 16;
 
@@ -164,6 +168,8 @@ pub const SHARDS_MAX: usize = 4096;
 /// Listeners of one pool.
 pub const LISTENERS_MAX: usize = 64;
 pub const CORES_MAX: usize = 1024;
+/// Sentinels of one pool: five watch thousands of masters; they are asked every second, all of them.
+pub const SENTINELS_MAX: usize = 32;
 /// Length of a pool's or shard's name, bytes (twemproxy's ring hashes at most 272 bytes of it).
 pub const NAME_BYTES_MAX: usize = 255;
 /// Weight of one shard.

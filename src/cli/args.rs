@@ -110,11 +110,18 @@ of N keys tells the share to about 1/sqrt(N). Nothing is connected to, nothing i
 Example:
   corelay import /etc/nutcracker/nutcracker.yml > corelay.toml; corelay check -c corelay.toml
 
+Example, for those who ran smitty:
+  corelay import nutcracker.yml --sentinel 10.0.0.7:26379,10.0.0.8:26379 > corelay.toml
+
 Placement stays the same. What changes its meaning is a comment in the output, and on standard
-error. Take the live file: agents such as smitty rewrite it (weights, dropped keys).")]
+error. Take the live file: agents such as smitty rewrite it (weights, dropped keys). With --sentinel
+the servers' names are the masters' names, and their addresses are the sentinels' business.")]
     Import {
         /// A nutcracker.yml
         file: PathBuf,
+        /// The sentinels that watch its servers, as host:port,host:port; some are enough
+        #[arg(long, value_name = "SENTINELS")]
+        sentinel: Option<String>,
     },
 
     /// Start a throw-away stack to try: redis-servers with the proxy in front

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::output::table;
 use crate::config::keys::{self, Fallback, Kind, Section};
-use crate::config::model::{Config, Listen, PoolConfig};
+use crate::config::model::{Config, Listen, PoolConfig, Replay, SentinelConfig};
 use crate::config::names::{distribution_name, hash_name};
 
 /// Cores, listeners, pools and shards, to be read by a person.
@@ -48,12 +48,36 @@ fn pool_text(pool: &PoolConfig) -> String {
     let _ = writeln!(text, "  placement {placement}{tag}");
     let _ = writeln!(text, "  timeout   {timeout}");
     let _ = writeln!(text, "  clients   {clients}");
+    if let Some(sentinel) = &pool.sentinel {
+        let addresses: Vec<String> = sentinel.addresses.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "  sentinels {} and those that they name", addresses.join(", "));
+        let _ = writeln!(text, "  hold      {}", hold_text(pool, sentinel));
+    }
     let rows: Vec<Vec<String>> = pool
         .shards
         .iter()
         .map(|s| vec![s.name.clone(), s.address.to_string(), s.weight.to_string()])
         .collect();
     text + &table("  ", &["SHARD", "ADDRESS", "WEIGHT"], &rows)
+}
+
+/// What happens while a shard has no verified primary.
+fn hold_text(pool: &PoolConfig, sentinel: &SentinelConfig) -> String {
+    let replay = match pool.replay {
+        Replay::Reads => "reads are sent again",
+        Replay::Idempotent => "reads and idempotent writes are sent again",
+    };
+    let quorum = match sentinel.quorum_required {
+        true => format!(
+            "; writes are refused after {} ms without a majority of the sentinels",
+            sentinel.quorum_grace_ms
+        ),
+        false => String::new(),
+    };
+    format!(
+        "{} ms, {} bytes for each core and shard, {replay}{quorum}",
+        pool.hold_ms, pool.hold_bytes
+    )
 }
 
 /// Every key with type, default and meaning.
@@ -89,5 +113,7 @@ fn type_of(kind: Kind) -> String {
         Kind::Cores => "text, number or list".to_owned(),
         Kind::Address => "address".to_owned(),
         Kind::Listens => "address or list".to_owned(),
+        Kind::Addresses => "list of addresses".to_owned(),
+        Kind::Masters => "list of names".to_owned(),
     }
 }

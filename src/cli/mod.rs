@@ -18,7 +18,10 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
-use crate::config::{Format, Loaded, Machine, load, toml_print};
+use crate::config::{
+    Complaint, Format, Loaded, Machine, load, load_watched_nutcracker, sentinels as sentinels_of,
+    toml_print,
+};
 use crate::control::probe::{Level, Probe, probe};
 use crate::process;
 use crate::process::demo::{DemoOptions, demo};
@@ -71,16 +74,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Placement { old, new, pool, keys, file } => {
             placement::placement(&old, &new, pool.as_deref(), keys, file.as_deref())
         }
-        Command::Import { file } if matches!(Format::of(&file), Ok(Format::Toml)) => {
-            usage("import takes a nutcracker.yml; this file is ours already: corelay check -c FILE")
-        }
-        Command::Import { file } => match loaded(&file) {
-            Ok(loaded) => {
-                let text = toml_print::print(&loaded.config, &loaded.warnings, &Machine::this());
-                output::print(&text)
-            }
-            Err(code) => code,
-        },
+        Command::Import { file, sentinel } => import(&file, sentinel.as_deref()),
         Command::Demo { port, shards, redis_server } => {
             demo(&DemoOptions { port, shards: usize::from(shards), redis_server })
         }
@@ -94,9 +88,33 @@ fn dispatch(command: Command) -> ExitCode {
     }
 }
 
+fn import(file: &Path, sentinels: Option<&str>) -> ExitCode {
+    if matches!(Format::of(file), Ok(Format::Toml)) {
+        return usage(
+            "import takes a nutcracker.yml; this file is ours already: corelay check -c FILE",
+        );
+    }
+    let result = match sentinels.map(sentinels_of) {
+        None => load(file),
+        Some(Ok(sentinels)) => load_watched_nutcracker(file, &sentinels),
+        Some(Err(why)) => return usage(&format!("--sentinel: {why}")),
+    };
+    match told(result) {
+        Ok(loaded) => {
+            let text = toml_print::print(&loaded.config, &loaded.warnings, &Machine::this());
+            output::print(&text)
+        }
+        Err(code) => code,
+    }
+}
+
 /// Loads a file and tells what there is to tell about it.
 fn loaded(path: &Path) -> Result<Loaded, ExitCode> {
-    match load(path) {
+    told(load(path))
+}
+
+fn told(result: Result<Loaded, Vec<Complaint>>) -> Result<Loaded, ExitCode> {
+    match result {
         Ok(loaded) => {
             output::complain(&loaded.warnings);
             Ok(loaded)

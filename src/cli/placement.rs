@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{failed, loaded, output};
-use crate::config::model::{Config, DistributionKind, PoolConfig};
+use crate::config::model::{Config, DistributionKind, NodeAddress, PoolConfig, ShardConfig};
 use crate::route::Router;
 
 pub(super) fn placement(
@@ -82,7 +82,7 @@ fn moves(
         moves.keys += 1;
         let stays = match (old.shards.get(from), new.shards.get(to)) {
             // The same redis-server under another name, or the same shard on another one.
-            (Some(from), Some(to)) => from.name == to.name || from.address == to.address,
+            (Some(from), Some(to)) => from.name == to.name || is_same_server(from, to),
             _ => false,
         };
         if !stays {
@@ -91,6 +91,11 @@ fn moves(
         }
     })?;
     Ok(moves)
+}
+
+fn is_same_server(from: &ShardConfig, to: &ShardConfig) -> bool {
+    // Where sentinels tell the address, only the name says which one it is.
+    from.address == to.address && from.address != NodeAddress::Sentinel
 }
 
 fn report(old: &PoolConfig, new: &PoolConfig, moves: &Moves) -> String {
@@ -116,8 +121,21 @@ fn report(old: &PoolConfig, new: &PoolConfig, moves: &Moves) -> String {
         if let Some(before) = before.filter(|before| before.address != shard.address) {
             let (from, to) = (&before.address, &shard.address);
             let name = &shard.name;
-            let _ =
-                writeln!(text, "  {name} is on {to} instead of {from}: its data has to be there");
+            let _ = match (from, to) {
+                (from, NodeAddress::Sentinel) => writeln!(
+                    text,
+                    "  {name} is where the sentinels say that master {name} is, instead of on {from}"
+                ),
+                (NodeAddress::Sentinel, to) => {
+                    writeln!(text, "  {name} is on {to}, whatever the sentinels say")
+                }
+                (from, to) => {
+                    writeln!(
+                        text,
+                        "  {name} is on {to} instead of {from}: its data has to be there"
+                    )
+                }
+            };
         }
     }
     let name = |pool: &PoolConfig, at: usize| {

@@ -41,6 +41,18 @@ pub(super) fn node(text: &str) -> Result<NodeAddress, Trouble> {
     }
 }
 
+/// `host:port,[ipv6]:port,…` as `--sentinel` takes it.
+///
+/// # Errors
+/// What is wrong with the first that is none, and what to write.
+pub fn sentinels(text: &str) -> Result<Vec<NodeAddress>, String> {
+    let address = |text: &str| match host_port(text.trim()) {
+        Ok((host, port)) => Ok(NodeAddress::Tcp { host, port }),
+        Err(Trouble { why, remedy }) => Err(format!("{why}; {remedy}")),
+    };
+    text.split(',').map(address).collect()
+}
+
 /// `host:port` or `[ipv6]:port`; brackets are taken off.
 pub(super) fn host_port(text: &str) -> Result<(String, u16), Trouble> {
     if text.starts_with('/') {

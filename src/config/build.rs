@@ -226,7 +226,9 @@ fn check_limits(draft: &PoolDraft, core_buffer_max: usize, complaints: &mut Comp
     if bulk >= request {
         refuse(draft, "bulk_bytes_max", bulk, "request_bytes_max", request, complaints);
     }
+    check_hold(draft, complaints);
     let within_core = [
+        ("hold_bytes", draft.pool.hold_bytes),
         ("request_bytes_max", request),
         ("client_output_max_bytes", hard),
         ("lane_output_soft_bytes", limits.lane_output_soft_bytes),
@@ -239,6 +241,39 @@ fn check_limits(draft: &PoolDraft, core_buffer_max: usize, complaints: &mut Comp
                 .value(value)
                 .remedy("lower it, or raise proxy.core_buffer_max_bytes");
         }
+    }
+}
+
+/// What belongs to a pool that sentinels watch.
+fn check_hold(draft: &PoolDraft, complaints: &mut Complaints) {
+    let pool = &draft.pool;
+    if pool.sentinel.is_none() {
+        for key in ["hold_ms", "hold_bytes", "replay"] {
+            if let Some((_, line)) = draft.lines.iter().find(|(written, _)| *written == key) {
+                complaints
+                    .warning(*line, draft.key(key), "no effect: no sentinel watches this pool")
+                    .remedy("remove it, or write [pool.sentinel] instead of [[pool.shard]]");
+            }
+        }
+        return;
+    }
+    if pool.hold_ms < pool.connect_timeout_ms {
+        let why = format!("below connect_timeout_ms = {}", pool.connect_timeout_ms);
+        complaints
+            .warning(
+                draft.line_of("hold_ms"),
+                draft.key("hold_ms"),
+                why + ": one connect that gets no answer takes all of it",
+            )
+            .value(pool.hold_ms)
+            .remedy("raise it, or lower connect_timeout_ms");
+    }
+    if pool.timeout_ms.is_some_and(|timeout_ms| timeout_ms > pool.hold_ms) {
+        let why = "above hold_ms: a primary that hangs is noticed when the wait is over already";
+        complaints
+            .warning(draft.line_of("timeout_ms"), draft.key("timeout_ms"), why)
+            .value(pool.timeout_ms.unwrap_or_default())
+            .remedy("lower it, or raise hold_ms");
     }
 }
 

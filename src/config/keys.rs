@@ -25,6 +25,9 @@ pub enum Section {
     Proxy,
     Pool,
     Shard,
+    Sentinel,
+    /// One of the masters of a `Sentinel`, if it is more than a name.
+    Master,
     Auth,
     BackendAuth,
 }
@@ -53,6 +56,10 @@ pub enum Kind {
     Address,
     /// One or a list of "host:port", "[ipv6]:port", "unix:/path MODE".
     Listens,
+    /// A list of "host:port" and "[ipv6]:port".
+    Addresses,
+    /// A list of names, or tables with name and weight.
+    Masters,
 }
 
 /// What holds when the key is not written.
@@ -68,8 +75,15 @@ pub enum Fallback {
 }
 
 impl Section {
-    pub const ALL: [Section; 5] =
-        [Section::Proxy, Section::Pool, Section::Shard, Section::Auth, Section::BackendAuth];
+    pub const ALL: [Section; 7] = [
+        Section::Proxy,
+        Section::Pool,
+        Section::Shard,
+        Section::Sentinel,
+        Section::Master,
+        Section::Auth,
+        Section::BackendAuth,
+    ];
 
     /// As complaints name it.
     pub fn path(self) -> &'static str {
@@ -77,6 +91,8 @@ impl Section {
             Section::Proxy => "proxy",
             Section::Pool => "pool",
             Section::Shard => "pool.shard",
+            Section::Sentinel => "pool.sentinel",
+            Section::Master => "pool.sentinel.masters",
             Section::Auth => "pool.auth",
             Section::BackendAuth => "pool.backend_auth",
         }
@@ -88,6 +104,8 @@ impl Section {
             Section::Proxy => "[proxy]",
             Section::Pool => "[[pool]]",
             Section::Shard => "[[pool.shard]]",
+            Section::Sentinel => "[pool.sentinel]",
+            Section::Master => "[pool.sentinel] masters = [{ … }]",
             Section::Auth => "[pool.auth]",
             Section::BackendAuth => "[pool.backend_auth]",
         }
@@ -96,7 +114,7 @@ impl Section {
     /// Tables that may stand inside this one.
     pub(super) fn tables(self) -> &'static [&'static str] {
         match self {
-            Section::Pool => &["shard", "auth", "backend_auth"],
+            Section::Pool => &["shard", "sentinel", "auth", "backend_auth"],
             _ => &[],
         }
     }
@@ -123,6 +141,3 @@ pub fn find(section: Section, name: &str) -> Option<&'static Key> {
 pub fn of(section: Section) -> impl Iterator<Item = &'static Key> {
     KEYS.iter().filter(move |key| key.section == section)
 }
-
-/// Keys of the design that this version does not serve: accepting what does nothing would deceive.
-pub(super) const NOT_SERVED: [&str; 3] = ["sentinel", "hold_ms", "hold_bytes"];

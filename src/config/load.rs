@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::complaint::{Complaint, Complaints, Severity};
 use super::machine::Machine;
-use super::model::Config;
-use super::nutcracker::parse_with_stats;
+use super::model::{Config, NodeAddress};
+use super::nutcracker::{Dialect, parse_with};
 use crate::base::limits;
 
 pub use super::nutcracker::{STATS_LISTEN, parse_nutcracker};
@@ -66,7 +66,22 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Complaint>> {
 /// # Errors
 /// As [`load`].
 pub fn load_nutcracker(path: &Path, stats: SocketAddr) -> Result<Loaded, Vec<Complaint>> {
-    load_with(path, |text, name, machine| parse_with_stats(text, name, stats, machine))
+    load_with(path, |text, name, machine| {
+        parse_with(text, name, machine, Dialect { stats, sentinels: &[] })
+    })
+}
+
+/// Reads and checks a nutcracker.yml whose servers are the masters of these sentinels.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_watched_nutcracker(
+    path: &Path,
+    sentinels: &[NodeAddress],
+) -> Result<Loaded, Vec<Complaint>> {
+    load_with(path, |text, name, machine| {
+        parse_with(text, name, machine, Dialect { stats: STATS_LISTEN, sentinels })
+    })
 }
 
 fn load_with(
@@ -122,5 +137,10 @@ fn read(path: &Path, name: &str) -> Result<(String, u32), Vec<Complaint>> {
 
 fn holds_secret(config: &Config) -> bool {
     let mut pools = config.pools.iter();
-    pools.any(|pool| pool.client_password.is_some() || pool.backend_auth.is_some())
+    pools.any(|pool| {
+        let sentinel = pool.sentinel.as_ref();
+        pool.client_password.is_some()
+            || pool.backend_auth.is_some()
+            || sentinel.is_some_and(|sentinel| sentinel.credentials.is_some())
+    })
 }

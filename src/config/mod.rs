@@ -24,6 +24,7 @@ mod nutcracker;
 #[cfg(test)]
 pub(crate) mod sample;
 mod section;
+mod sentinel_table;
 mod server_line;
 mod toml_file;
 pub mod toml_print;
@@ -33,6 +34,9 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use address::sentinels;
 pub use complaint::{Complaint, Severity};
-pub use load::{Format, Loaded, load, load_nutcracker, parse_nutcracker, parse_toml};
+pub use load::{
+    Format, Loaded, load, load_nutcracker, load_watched_nutcracker, parse_nutcracker, parse_toml,
+};
 pub use machine::Machine;

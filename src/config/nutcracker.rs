@@ -11,12 +11,13 @@ use super::complaint::{Complaint, Complaints, nearest};
 use super::draft::{At, ListenDraft, PoolDraft, Words};
 use super::load::Loaded;
 use super::machine::Machine;
-use super::model::Credentials;
+use super::model::{Credentials, NodeAddress, SentinelConfig};
 use super::names::{DISTRIBUTIONS, HASHES, value_of};
-use super::server_line::{listen, number, server};
+use super::server_line::{has_name, listen, number, server};
 use super::toml_file::{default_draft, default_pool};
 use super::wording::one_of;
 use super::yaml::{self, Node, Value};
+use crate::base::limits;
 
 /// Where twemproxy shows its statistics unless `-a` and `-s` say otherwise.
 pub const STATS_LISTEN: SocketAddr =
@@ -31,15 +32,24 @@ pub fn parse_nutcracker(
     name: &str,
     machine: &Machine,
 ) -> Result<Loaded, Vec<Complaint>> {
-    parse_with_stats(text, name, STATS_LISTEN, machine)
+    parse_with(text, name, machine, Dialect { stats: STATS_LISTEN, sentinels: &[] })
 }
 
-/// As [`parse_nutcracker`], with the statistics where the command line wants them.
-pub(super) fn parse_with_stats(
+/// What the command line adds to the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dialect<'a> {
+    /// Where the statistics are shown.
+    pub(super) stats: SocketAddr,
+    /// Of which the servers are the masters; none: the servers' addresses hold.
+    pub(super) sentinels: &'a [NodeAddress],
+}
+
+/// As [`parse_nutcracker`], with what the command line adds.
+pub(super) fn parse_with(
     text: &str,
     name: &str,
-    stats: SocketAddr,
     machine: &Machine,
+    dialect: Dialect<'_>,
 ) -> Result<Loaded, Vec<Complaint>> {
     let mut complaints = Complaints::new(name);
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -57,16 +67,21 @@ pub(super) fn parse_with_stats(
         }
     };
     let mut draft = default_draft(machine);
-    let (host, port) = (stats.ip().to_string(), stats.port());
+    let (host, port) = (dialect.stats.ip().to_string(), dialect.stats.port());
     draft.stats_listen = Some(At { value: ListenDraft::Tcp { host, port }, line: 0 });
     for (name, node) in &pools {
-        draft.pools.extend(read_pool(name, node, &mut complaints));
+        draft.pools.extend(read_pool(name, node, dialect.sentinels, &mut complaints));
     }
     build(draft, complaints, machine)
 }
 
 /// One pool; `None` if it is no mapping at all.
-fn read_pool(name: &Node, node: &Node, complaints: &mut Complaints) -> Option<PoolDraft> {
+fn read_pool(
+    name: &Node,
+    node: &Node,
+    sentinels: &[NodeAddress],
+    complaints: &mut Complaints,
+) -> Option<PoolDraft> {
     let Value::Scalar(pool_name) = &name.value else {
         complaints.error(name.line, "", "a pool's name is one word");
         return None;
@@ -82,6 +97,12 @@ fn read_pool(name: &Node, node: &Node, complaints: &mut Complaints) -> Option<Po
     pool.tcp_keepalive = false;
     pool.timeout_ms = None;
     pool.limits.client_connections_max = 0;
+    pool.sentinel = (!sentinels.is_empty()).then(|| SentinelConfig {
+        addresses: sentinels.to_vec(),
+        credentials: None,
+        quorum_required: false,
+        quorum_grace_ms: limits::QUORUM_GRACE_MS,
+    });
     let draft = PoolDraft {
         pool,
         name: Some(At { value: pool_name.clone(), line: name.line }),
@@ -202,8 +223,17 @@ impl PoolReader<'_> {
                     .remedy("write - host:port:weight name");
                 continue;
             };
+            let watched = self.draft.pool.sentinel.is_some();
             match server(text) {
-                Ok(shard) => {
+                Ok(_) if watched && !has_name(text) => {
+                    self.error(node.line, "servers", "this server has no name")
+                        .quoted(text)
+                        .remedy("write behind it the name of the master that the sentinels know");
+                }
+                Ok(mut shard) => {
+                    if watched {
+                        shard.address = NodeAddress::Sentinel;
+                    }
                     self.draft.pool.shards.push(shard);
                     self.draft.shard_lines.push(node.line);
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::model::{Config, NodeAddress, PoolConfig, ShardConfig};
+use crate::config::model::{Config, NodeAddress, PoolConfig, SentinelConfig, ShardConfig};
 use crate::config::{Machine, parse_toml};
 
 /// Pools by name, each with the names of its shards, on addresses where nobody listens, on a
@@ -25,6 +25,23 @@ pub(crate) fn pool(name: &str, shards: &[&str]) -> PoolConfig {
     pool.listen = Vec::new();
     pool.shards = shards.iter().enumerate().map(shard).collect();
     pool
+}
+
+/// The same with sentinels that watch its pools.
+pub(crate) fn watched(config: &Config) -> Arc<Config> {
+    let mut config = Config::clone(config);
+    for pool in &mut config.pools {
+        let pool = Arc::make_mut(pool);
+        let address = NodeAddress::Tcp { host: "127.0.0.1".to_owned(), port: 26379 };
+        pool.sentinel = Some(SentinelConfig {
+            addresses: vec![address],
+            credentials: None,
+            quorum_required: false,
+            quorum_grace_ms: 2_000,
+        });
+        pool.shards.iter_mut().for_each(|shard| shard.address = NodeAddress::Sentinel);
+    }
+    Arc::new(config)
 }
 
 /// The defaults of every key. Names that a file could not have are put in afterwards.

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::address::{self, Trouble};
 use super::complaint::{Complaint, Complaints, nearest};
 use super::draft::{At, ListenDraft};
-use super::keys::{self, Fallback, Key, Kind, NOT_SERVED, Section};
+use super::keys::{self, Fallback, Key, Kind, Section};
 use super::names::value_of;
 use super::wording::{FROM_NUTCRACKER, kind_of, noun, one_of, shown, unit, whole};
 
@@ -144,8 +144,12 @@ impl<'a, 'i> Table<'a, 'i> {
     pub(super) fn secret(&self, name: &str) -> Option<String> {
         let secret = self.text(name)?;
         if secret.value.is_empty() {
-            self.complain(secret.line, name, "an empty password protects nothing")
-                .remedy("write one, or remove the table");
+            self.complain(secret.line, name, "an empty password protects nothing").remedy(
+                match self.section {
+                    Section::Sentinel => "write one, or remove the key",
+                    _ => "write one, or remove the table",
+                },
+            );
             return None;
         }
         Some(secret.value)
@@ -203,6 +207,30 @@ impl<'a, 'i> Table<'a, 'i> {
     /// What is written for `name`.
     pub(super) fn value(&self, name: &str) -> Option<&'a Spanned<DeValue<'i>>> {
         self.table.get(name)
+    }
+
+    /// What is written for a key that has to be; a complaint if nothing is.
+    pub(super) fn written(&self, name: &str) -> Option<&'a Spanned<DeValue<'i>>> {
+        let value = self.value(name);
+        if value.is_none()
+            && let Some(key) = keys::find(self.section, name)
+        {
+            self.missing(key);
+        }
+        value
+    }
+
+    /// A table that stands in a list of this one.
+    pub(super) fn inner<'b>(
+        &self,
+        table: &'b DeTable<'i>,
+        section: Section,
+        line: usize,
+    ) -> Table<'b, 'i>
+    where
+        'a: 'b,
+    {
+        Table::new(self.source, table, section, line)
     }
 
     /// The tables inside this one that are written as `[[…name]]`.
@@ -315,10 +343,6 @@ impl<'a, 'i> Table<'a, 'i> {
                 continue;
             }
             let line = self.line_of(name);
-            if self.section == Section::Pool && NOT_SERVED.contains(&word) {
-                self.complain(line, word, "is not served by this version").remedy("remove it");
-                continue;
-            }
             self.complain(line, word, "unknown key").remedy(self.advice(word));
         }
     }

@@ -40,6 +40,11 @@ pub(super) fn server(text: &str) -> Result<ShardConfig, Trouble> {
     })
 }
 
+/// Whether a server was given a name, which is what stands behind the last blank.
+pub(super) fn has_name(text: &str) -> bool {
+    text.contains(' ')
+}
+
 /// `host:port` or `/path [octal permissions]`; the flag says that permissions were written which
 /// twemproxy would not have understood as the user meant them.
 pub(super) fn listen(text: &str) -> Result<(ListenDraft, bool), Trouble> {

@@ -11,15 +11,13 @@ use super::draft::{At, Draft, PoolDraft, Words};
 use super::keys::Section;
 use super::load::Loaded;
 use super::machine::Machine;
-use super::model::{
-    Credentials, NodeAddress, PoolConfig, PoolLimits, ProxyConfig, Replay, ShardConfig,
-};
+use super::model::{Credentials, NodeAddress, PoolConfig, PoolLimits, ProxyConfig, ShardConfig};
 use super::names::{
-    DANGEROUS_COMMANDS, DISTRIBUTIONS, HASHES, LOG_LEVELS, SIGNEDNESSES, UNKNOWN_COMMANDS,
+    DANGEROUS_COMMANDS, DISTRIBUTIONS, HASHES, LOG_LEVELS, REPLAYS, SIGNEDNESSES, UNKNOWN_COMMANDS,
 };
 use super::section::{Source, Table};
 use super::wording::whole;
-use super::{address, keys};
+use super::{address, keys, sentinel_table};
 use crate::base::limits;
 
 /// Reads the text of a corelay.toml; `name` is what complaints call the file.
@@ -223,7 +221,7 @@ fn read_pool(source: &Source, table: &DeTable<'_>, line: usize) -> PoolDraft {
             shard_lines.push(line);
         }
     }
-    PoolDraft {
+    let mut draft = PoolDraft {
         pool,
         name: table.text("name"),
         words: &WORDS,
@@ -234,7 +232,9 @@ fn read_pool(source: &Source, table: &DeTable<'_>, line: usize) -> PoolDraft {
         hash_tag: table.text("hash_tag").filter(|tag| !tag.value.is_empty()),
         shard_lines,
         has_shards: table.value("shard").is_some(),
-    }
+    };
+    sentinel_table::read(&table, &mut draft);
+    draft
 }
 
 /// What stands in the pool's own table and needs no second look.
@@ -254,9 +254,9 @@ fn pool_values(table: &Table<'_, '_>) -> PoolConfig {
         lanes_per_node: table.size("lanes_per_node"),
         preconnect: table.boolean("preconnect"),
         sentinel: None,
-        hold_ms: limits::HOLD_MS,
-        hold_bytes: limits::HOLD_BYTES,
-        replay: Replay::Reads,
+        hold_ms: table.integer("hold_ms"),
+        hold_bytes: table.size("hold_bytes"),
+        replay: table.choice("replay", &REPLAYS),
         backend_auth: None,
         client_password: None,
         database: table.number("database"),
@@ -306,5 +306,5 @@ static WORDS: Words = Words {
     shard_address: "shard.address",
     shard_weight: "shard.weight",
     database: "database",
-    shard_form: "[[pool.shard]] with name and address",
+    shard_form: "[[pool.shard]] with name and address, or [pool.sentinel]",
 };

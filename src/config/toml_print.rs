@@ -10,9 +10,12 @@ use toml::Value;
 use super::complaint::Complaint;
 use super::keys::{self, Key, Section};
 use super::machine::Machine;
-use super::model::{Config, Listen, NodeAddress, PoolConfig, ProxyConfig, ShardConfig};
+use super::model::{
+    Config, Listen, NodeAddress, PoolConfig, ProxyConfig, SentinelConfig, ShardConfig,
+};
 use super::names::{
-    DANGEROUS_COMMANDS, DISTRIBUTIONS, HASHES, LOG_LEVELS, SIGNEDNESSES, UNKNOWN_COMMANDS, name_of,
+    DANGEROUS_COMMANDS, DISTRIBUTIONS, HASHES, LOG_LEVELS, REPLAYS, SIGNEDNESSES, UNKNOWN_COMMANDS,
+    name_of,
 };
 
 /// The text of a corelay.toml that means `config`, with `warnings` as comments at its head.
@@ -34,6 +37,12 @@ pub fn print(config: &Config, warnings: &[Complaint], machine: &Machine) -> Stri
                 _ => Some(quoted(&auth.password)),
             }
         });
+        if let Some(sentinel) = &pool.sentinel {
+            section(&mut text, Section::Sentinel, |key| {
+                sentinel_value(sentinel, &pool.shards, key.name)
+            });
+            continue;
+        }
         for shard in &pool.shards {
             section(&mut text, Section::Shard, |key| Some(shard_value(shard, key.name)));
         }
@@ -103,6 +112,9 @@ fn pool_value(pool: &PoolConfig, name: &str) -> Option<String> {
         "connect_timeout_ms" => pool.connect_timeout_ms.to_string(),
         "lanes_per_node" => pool.lanes_per_node.to_string(),
         "preconnect" => pool.preconnect.to_string(),
+        "hold_ms" => pool.hold_ms.to_string(),
+        "hold_bytes" => pool.hold_bytes.to_string(),
+        "replay" => quoted(name_of(&REPLAYS, &pool.replay)),
         "database" => pool.database.to_string(),
         "databases" => pool.databases.to_string(),
         "unknown_commands" => quoted(name_of(&UNKNOWN_COMMANDS, &pool.unknown_commands)),
@@ -120,6 +132,38 @@ fn pool_value(pool: &PoolConfig, name: &str) -> Option<String> {
         _ => return None,
     })
 }
+
+fn sentinel_value(sentinel: &SentinelConfig, shards: &[ShardConfig], name: &str) -> Option<String> {
+    Some(match name {
+        "addresses" => {
+            list(sentinel.addresses.iter().map(|address| quoted(&address.to_string())).collect())
+        }
+        "masters" => list(shards.iter().map(master).collect()),
+        "user" => quoted(sentinel.credentials.as_ref()?.user.as_deref()?),
+        "password" => quoted(&sentinel.credentials.as_ref()?.password),
+        "quorum_required" => sentinel.quorum_required.to_string(),
+        "quorum_grace_ms" => sentinel.quorum_grace_ms.to_string(),
+        _ => return None,
+    })
+}
+
+fn master(shard: &ShardConfig) -> String {
+    match shard.weight {
+        1 => quoted(&shard.name),
+        weight => format!("{{ name = {}, weight = {weight} }}", quoted(&shard.name)),
+    }
+}
+
+/// A list on one line, or one element a line if they are many.
+fn list(items: Vec<String>) -> String {
+    match items.len() {
+        0..=ON_ONE_LINE => format!("[{}]", items.join(", ")),
+        _ => format!("[\n  {},\n]", items.join(",\n  ")),
+    }
+}
+
+/// Elements of a list that stand on one line.
+const ON_ONE_LINE: usize = 4;
 
 fn shard_value(shard: &ShardConfig, name: &str) -> String {
     match (name, &shard.address) {

@@ -4,11 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::picture::{PoolPicture, SentinelPicture, ShardPicture};
 use super::readiness;
 use super::state::ControlState;
 use crate::base::ids::{PoolId, ShardId};
 use crate::stats::cells::{CoreMetric, Metric, PoolMetric, ShardMetric, pool_total, shard_total};
 use crate::stats::latency::LatencyFigures;
+use crate::stats::watch::WatchMetric;
 use crate::topology::ShardTopology;
 
 /// Counters of cores, pools and shards, latency quantiles of the last 10 to 20 s.
@@ -23,7 +25,11 @@ pub(super) fn stats(state: &ControlState) -> Value {
                 let value = shard_total(&state.cores, id, shard_id, *metric);
                 (key(metric.metric()), Value::from(value))
             });
-            (shard.name.clone(), Value::Object(counts.collect()))
+            let watched = WatchMetric::ALL.iter().filter_map(|metric| {
+                let cell = state.watch.cell(id, shard_id, *metric)?;
+                Some((key(metric.metric()), Value::from(cell.get())))
+            });
+            (shard.name.clone(), Value::Object(counts.chain(watched).collect()))
         });
         let counts = PoolMetric::ALL.iter().map(|metric| {
             (key(metric.metric()), Value::from(pool_total(&state.cores, id, *metric)))
@@ -99,6 +105,7 @@ pub(super) fn topology(state: &ControlState) -> Value {
     let topology = state.topology();
     let pools = state.config.pools.iter().enumerate().map(|(index, pool)| {
         let id = PoolId(index as u16);
+        let picture = state.picture(id);
         let shards = pool.shards.iter().enumerate().map(|(number, shard)| {
             let now = topology.shard(id, ShardId(number as u16));
             let replicas = now.map_or(&[][..], |now: &ShardTopology| &now.replicas);
@@ -114,20 +121,74 @@ pub(super) fn topology(state: &ControlState) -> Value {
                 "needed": readiness::is_needed(state, id, ShardId(number as u16)),
                 "replicas": replicas.iter().map(ToString::to_string).collect::<Vec<_>>(),
             });
+            let watched = picture.as_ref().and_then(|picture| picture.shards.get(number));
+            let value = match (value, watched) {
+                (Value::Object(mut shown), Some(watched)) => {
+                    shown.extend(watched_shard(watched));
+                    Value::Object(shown)
+                }
+                (value, _) => value,
+            };
             (shard.name.clone(), value)
         });
-        let value = json!({
+        let mut value = json!({
             "ring": format!("{:016x}", state.rings.get(index).copied().unwrap_or_default()),
             "listen": pool.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "listeners": pool_total(&state.cores, id, PoolMetric::Listeners),
             "clients": pool_total(&state.cores, id, PoolMetric::ClientConnections),
             "shards": shards.collect::<Map<_, _>>(),
         });
+        if let (Value::Object(shown), Some(picture)) = (&mut value, &picture) {
+            shown.insert("sentinels".to_owned(), sentinels_of(picture));
+        }
         (pool.name.clone(), value)
     });
     json!({
         "epoch": topology.epoch,
         "draining": state.is_draining(),
         "pools": pools.collect::<Map<_, _>>(),
+    })
+}
+
+/// What the watcher adds to a shard.
+fn watched_shard(watched: &ShardPicture) -> Map<String, Value> {
+    let value = json!({
+        "config_epoch": watched.config_epoch,
+        "sentinels_known": watched.sentinels_known,
+        "sentinels_answering": watched.sentinels_answering,
+        "sentinels_in_tilt": watched.sentinels_in_tilt,
+        "in_doubt": watched.in_doubt,
+        "sentinels_say": watched.refusal,
+        "node_says": watched.node_says,
+    });
+    match value {
+        Value::Object(shown) => shown,
+        _ => Map::new(),
+    }
+}
+
+/// All sentinels of a pool, and how many of them there are for the shard that has the fewest.
+fn sentinels_of(picture: &PoolPicture) -> Value {
+    let worst = picture.shards.iter().min_by_key(|shard| shard.sentinels_answering);
+    let known = worst.map_or(0, |shard| shard.sentinels_known);
+    json!({
+        "known": known,
+        "reachable": worst.map_or(0, |shard| shard.sentinels_answering),
+        "majority": known / 2 + 1,
+        "tilt": picture.sentinels.iter().any(|sentinel| sentinel.tilt),
+        "list": picture.sentinels.iter().map(sentinel_of).collect::<Vec<_>>(),
+    })
+}
+
+fn sentinel_of(sentinel: &SentinelPicture) -> Value {
+    json!({
+        "address": sentinel.address,
+        "id": sentinel.id,
+        "configured": sentinel.is_configured,
+        "answers": sentinel.answers,
+        "listened_to": sentinel.listens,
+        "tilt": sentinel.tilt,
+        "trouble": sentinel.trouble,
+        "answered_ms_ago": sentinel.answered_ms_ago.and_then(|ms| u64::try_from(ms).ok()),
     })
 }

@@ -2,15 +2,16 @@
 //!
 //! Ready: it is not draining; every pool listens on at least one socket; and every shard either has
 //! a connected lane on some core, or was never needed (no request, no connect, no attempt). A shard
-//! whose primary is not known (a name that does not resolve) is not ready, needed or not.
+//! whose primary is not known (a name that does not resolve), or that sentinels watch and is in doubt,
+//! is not ready, needed or not.
 //!
 //! One dead shard makes the proxy not ready although it serves the others: a load balancer that
 //! should keep it in that case asks /healthz.
 
-use crate::base::ids::{PoolId, ShardId};
-use crate::stats::cells::{PoolMetric, ShardMetric, pool_total, shard_total};
-
 use super::state::ControlState;
+use crate::base::ids::{PoolId, ShardId};
+use crate::config::model::NodeAddress;
+use crate::stats::cells::{PoolMetric, ShardMetric, pool_total, shard_total};
 
 /// Why it is not ready, one line each; empty: it is.
 pub(super) fn reasons(state: &ControlState) -> Vec<String> {
@@ -29,12 +30,21 @@ pub(super) fn reasons(state: &ControlState) -> Vec<String> {
             let count = |metric| shard_total(&state.cores, id, shard_id, metric);
             let primary = topology.shard(id, shard_id).and_then(|shard| shard.primary.as_ref());
             let Some(primary) = primary else {
-                reasons.push(format!(
-                    "pool {} shard {}: no primary is known for {}",
-                    pool.name, shard.name, shard.address
-                ));
+                let why = match shard.address {
+                    NodeAddress::Sentinel => "no verified primary".to_owned(),
+                    _ => format!("no primary is known for {}", shard.address),
+                };
+                let doubt = doubt(state, id, number);
+                let doubt = doubt.map_or_else(String::new, |doubt| format!(": {doubt}"));
+                reasons.push(format!("pool {} shard {}: {why}{doubt}", pool.name, shard.name));
                 continue;
             };
+            if let Some(doubt) = doubt(state, id, number) {
+                reasons.push(format!(
+                    "pool {} shard {}: primary {primary} is not verified: {doubt}",
+                    pool.name, shard.name
+                ));
+            }
             if is_needed(state, id, shard_id) && count(ShardMetric::ServerConnections) == 0 {
                 reasons.push(format!(
                     "pool {} shard {}: no lane is connected to {primary}",
@@ -51,4 +61,13 @@ pub(super) fn is_needed(state: &ControlState, pool: PoolId, shard: ShardId) -> b
     [ShardMetric::Requests, ShardMetric::LaneConnects, ShardMetric::LaneConnectFailures]
         .into_iter()
         .any(|metric| shard_total(&state.cores, pool, shard, metric) > 0)
+}
+
+/// Why a watched shard's primary is in doubt.
+fn doubt(state: &ControlState, pool: PoolId, shard: usize) -> Option<String> {
+    let picture = state.picture(pool)?;
+    let shard = picture.shards.get(shard)?;
+    let doubt = shard.in_doubt.as_ref()?;
+    let more = shard.refusal.as_ref().or(shard.node_says.as_ref());
+    Some(more.unwrap_or(doubt).clone())
 }

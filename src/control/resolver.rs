@@ -15,6 +15,7 @@ use std::time::Duration;
 use ahash::AHashMap;
 use crossbeam::channel::{Receiver, Sender, after, bounded, select, tick};
 
+use super::publisher::Publisher;
 use crate::base::ids::{PoolId, ShardId};
 use crate::config::model::{Config, NodeAddress};
 use crate::log::Logger;
@@ -66,7 +67,9 @@ fn resolve_with(
             &[("host", &name.host), ("waited_ms", &boot_max.as_millis())],
         );
     }
-    Ok((Arc::new(resolver.topology.clone()), Some(resolver)))
+    let mut topology = resolver.topology.clone();
+    resolver.put_into(&mut topology);
+    Ok((Arc::new(topology), Some(resolver)))
 }
 
 /// The topology of what needs no lookup, and the names that do, each once.
@@ -121,6 +124,7 @@ impl Name {
 
 /// Keeps names up to date; idle until it is started.
 pub struct Resolver {
+    /// The first topology; afterwards the publisher has it.
     topology: Topology,
     names: Vec<Name>,
     questions: Sender<(usize, Arc<str>, u16)>,
@@ -152,19 +156,16 @@ impl Resolver {
         Ok(Resolver { topology, names, questions, answers, log })
     }
 
-    /// Asks for the names every 5 s from now on, and gives `publish` a topology, of an epoch higher
-    /// by one, whenever an address has changed. Fails if the thread can not be started.
-    pub fn start(
-        self,
-        publish: impl FnMut(Arc<Topology>) + Send + 'static,
-    ) -> io::Result<ResolverHandle> {
-        self.start_every(ASK_EVERY, publish)
+    /// Asks for the names every 5 s from now on, and publishes whenever an address has changed. Fails
+    /// if the thread can not be started.
+    pub fn start(self, publisher: Arc<Publisher>) -> io::Result<ResolverHandle> {
+        self.start_every(ASK_EVERY, publisher)
     }
 
     fn start_every(
         mut self,
         every: Duration,
-        mut publish: impl FnMut(Arc<Topology>) + Send + 'static,
+        publisher: Arc<Publisher>,
     ) -> io::Result<ResolverHandle> {
         let (stop, stopped) = bounded::<()>(0);
         let run = move || {
@@ -176,8 +177,7 @@ impl Resolver {
                     recv(self.answers) -> answer => {
                         let Ok(answer) = answer else { return };
                         if self.take_all(answer) {
-                            self.topology.epoch += 1;
-                            publish(Arc::new(self.topology.clone()));
+                            publisher.change(|topology| self.put_into(topology));
                         }
                     }
                 }
@@ -225,13 +225,20 @@ impl Resolver {
                 &[("host", &name.host), ("address", &address), ("before", &before)],
             );
         }
-        for (pool, shard) in &name.shards {
-            let pool = self.topology.pools.get_mut(pool.index());
-            if let Some(shard) = pool.and_then(|pool| pool.shards.get_mut(shard.index())) {
-                shard.primary = Some(NodeEndpoint::Tcp(address));
+        true
+    }
+
+    /// Writes the addresses of all names into the shards that have them.
+    fn put_into(&self, topology: &mut Topology) {
+        for name in &self.names {
+            let Some(address) = name.current else { continue };
+            for (pool, shard) in &name.shards {
+                let pool = topology.pools.get_mut(pool.index());
+                if let Some(shard) = pool.and_then(|pool| pool.shards.get_mut(shard.index())) {
+                    shard.primary = Some(NodeEndpoint::Tcp(address));
+                }
             }
         }
-        true
     }
 }
 

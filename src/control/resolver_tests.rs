@@ -91,7 +91,8 @@ fn a_lookup_that_hangs_does_not_hang_the_boot() {
     let (published, topologies) = unbounded();
     let resolver = resolver.unwrap();
     let publish = move |topology| published.send(topology).unwrap();
-    let _handle = resolver.start_every(SOON, publish).unwrap();
+    let publisher = Publisher::new(topology, publish);
+    let _handle = resolver.start_every(SOON, publisher).unwrap();
     hang.wait();
     let topology = topologies.recv_timeout(SOON).unwrap();
     assert_eq!((topology.epoch, primary(&topology, 0).unwrap()), (2, "10.0.0.5:1".to_owned()));
@@ -109,7 +110,8 @@ fn only_a_change_is_published_and_no_answer_is_none() {
     let (published, topologies) = unbounded();
     let publish = move |topology| published.send(topology).unwrap();
     let every = Duration::from_millis(1);
-    let _handle = resolver.unwrap().start_every(every, publish).unwrap();
+    let publisher = Publisher::new(first, publish);
+    let _handle = resolver.unwrap().start_every(every, publisher).unwrap();
     // Another order, none, an error: all the same as before. Then another address.
     answer.send(Ok(vec![address("10.0.0.2:1"), address("10.0.0.1:1")])).unwrap();
     answer.send(Ok(Vec::new())).unwrap();
@@ -126,10 +128,11 @@ fn only_a_change_is_published_and_no_answer_is_none() {
 fn dropping_the_handle_ends_the_thread() {
     let lookup: Arc<Lookup> = Arc::new(|_: &str, _| Ok(Vec::new()));
     let config = config(&[tcp("name", 1)]);
-    let (_, resolver) = resolve_with(&config, &Logger::discard(), lookup, SOON).unwrap();
+    let (first, resolver) = resolve_with(&config, &Logger::discard(), lookup, SOON).unwrap();
     let (published, topologies) = unbounded::<Arc<Topology>>();
     let publish = move |topology| published.send(topology).unwrap();
-    drop(resolver.unwrap().start_every(Duration::from_millis(1), publish).unwrap());
+    let publisher = Publisher::new(first, publish);
+    drop(resolver.unwrap().start_every(Duration::from_millis(1), publisher).unwrap());
     // Its end of the channel went with it.
     assert!(topologies.recv_timeout(SOON).is_err() && topologies.is_empty());
     assert_eq!(topologies.try_recv(), Err(crossbeam::channel::TryRecvError::Disconnected));

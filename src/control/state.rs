@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::sync::ShardedLock;
 
+use super::picture::PoolPicture;
 use super::process;
+use crate::base::ids::PoolId;
 use crate::config::model::Config;
 use crate::log::Logger;
 use crate::route::Router;
@@ -17,6 +19,7 @@ use crate::stats::cells::CoreStats;
 use crate::stats::latency::{LatencyDoor, LatencyFigures, LatencyTotals};
 use crate::stats::prometheus::{Exposition, ProcessFigures};
 use crate::stats::twemproxy::{self, Header};
+use crate::stats::watch::WatchStats;
 use crate::topology::Topology;
 
 /// See the module. `cores` are by core number, their cells made for `config`.
@@ -27,6 +30,9 @@ pub struct ControlState {
     pub log: Logger,
     /// By pool: what `Router::ring_hash` says.
     pub(super) rings: Vec<u64>,
+    pub watch: Arc<WatchStats>,
+    /// By `PoolId`; `None`: not watched, or nothing is known yet.
+    pictures: ShardedLock<Vec<Option<Arc<PoolPicture>>>>,
     latency_door: LatencyDoor,
     latency: ShardedLock<LatencyTotals>,
     topology: ShardedLock<Arc<Topology>>,
@@ -48,6 +54,8 @@ impl ControlState {
         let started = Instant::now();
         Arc::new(ControlState {
             rings: config.pools.iter().map(|pool| Router::new(pool).ring_hash()).collect(),
+            watch: Arc::new(WatchStats::new(&config)),
+            pictures: ShardedLock::new(vec![None; config.pools.len()]),
             latency: ShardedLock::new(LatencyTotals::new(config.pools.len(), 0)),
             config,
             cores,
@@ -65,9 +73,22 @@ impl ControlState {
         self.topology.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// To be called by whoever hands `topology` to the cores, at the same time.
+    /// To be called by whoever hands `topology` to the cores: the publisher.
     pub fn set_topology(&self, topology: Arc<Topology>) {
         *self.topology.write().unwrap_or_else(PoisonError::into_inner) = topology;
+    }
+
+    /// What the watcher shows of a pool.
+    pub(super) fn picture(&self, pool: PoolId) -> Option<Arc<PoolPicture>> {
+        let pictures = self.pictures.read().unwrap_or_else(PoisonError::into_inner);
+        pictures.get(pool.index())?.clone()
+    }
+
+    pub(super) fn set_picture(&self, pool: PoolId, picture: Arc<PoolPicture>) {
+        let mut pictures = self.pictures.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = pictures.get_mut(pool.index()) {
+            *slot = Some(picture);
+        }
     }
 
     /// From now on the process is not ready: it finishes what it has and ends.
@@ -118,6 +139,7 @@ impl ControlState {
         Exposition {
             config: self.config.clone(),
             cores: self.cores.clone(),
+            watch: self.watch.clone(),
             latency: self.latency(),
             process: self.process(),
         }

@@ -18,7 +18,9 @@ use signal_hook::iterator::Signals;
 use crate::base::limits::{CONTROL_DESCRIPTORS, DRAIN_MS};
 use crate::config::model::{Config, LogLevel};
 use crate::control::admin::{self, AdminHandle};
-use crate::control::resolver::{self, Resolver, ResolverHandle};
+use crate::control::publisher::Publisher;
+use crate::control::resolver::{self, ResolverHandle};
+use crate::control::sentinel::{self, WatchHandle};
 use crate::control::state::ControlState;
 use crate::control::stats_port::{self, StatsPortHandle};
 use crate::log::{self, Logger};
@@ -30,6 +32,7 @@ use crate::reactor::{CoreHandle, CoreSetup, EverySecond};
 use crate::relay::Relay;
 use crate::stats::cells::{CoreMetric, CoreStats, PoolMetric};
 use crate::stats::latency::{LatencyDoor, latency_door};
+use crate::topology::Topology;
 
 /// A proxy that runs; ended by `end`.
 struct Proxy {
@@ -41,6 +44,7 @@ struct Proxy {
     _admin: Option<AdminHandle>,
     _stats_port: Option<StatsPortHandle>,
     _resolver: Option<ResolverHandle>,
+    _watch: Option<WatchHandle>,
 }
 
 /// Runs until a signal ends it.
@@ -123,6 +127,9 @@ fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
     let boxes: std::io::Result<Vec<_>> = (0..count).map(|_| mailbox()).collect();
     let boxes = boxes.map_err(|error| one(format!("a mailbox can not be made: {error}")))?;
     let (mailboxes, receivers): (Vec<_>, Vec<_>) = boxes.into_iter().unzip();
+    let publisher = publisher(topology, &state, &mailboxes);
+    let watch = watch_sentinels(&state, &publisher)?;
+    let suspicions = watch.as_ref().map(WatchHandle::suspicions).unwrap_or_default();
     let clients_max = descriptors::clients_max(descriptors, count, CONTROL_DESCRIPTORS);
     warn_of_descriptors(&logger, &config, descriptors, clients_max);
     let balance = Arc::new(Balance::new(count, clients_max));
@@ -142,17 +149,19 @@ fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
             peers: mailboxes.clone(),
             balance: balance.clone(),
             features: Features::ALL,
-            log: report::to_log(logger.clone(), config.clone(), index),
+            log: report::take(logger.clone(), config.clone(), suspicions.clone(), index),
             every_second: every_second(door.clone(), stats[index].clone()),
         };
-        let core = crate::reactor::spawn(setup, topology.clone(), seed(index));
+        let core = crate::reactor::spawn(setup, publisher.current(), seed(index));
         cores.push(core.map_err(|error| one(format!("core {index} can not be started: {error}")))?);
     }
     for (index, core) in cores.iter().enumerate() {
         core.wait_ready().map_err(|error| one(format!("core {index}: {error}")))?;
     }
-    let resolver =
-        resolver.map(|resolver| watch_names(resolver, &state, &mailboxes)).transpose()?;
+    let resolver = resolver
+        .map(|resolver| resolver.start(publisher.clone()))
+        .transpose()
+        .map_err(|error| one(format!("names can not be watched: {error}")))?;
     log_start(&logger, &config);
     Ok(Proxy {
         logger,
@@ -162,24 +171,37 @@ fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
         _admin: admin,
         _stats_port: stats_port,
         _resolver: resolver,
+        _watch: watch,
     })
 }
 
-/// Starts to look up names again and again, and hands what changed to all who route by it.
-fn watch_names(
-    resolver: Resolver,
+/// Hands each topology to all who route by it, and to who shows it.
+fn publisher(
+    first: Arc<Topology>,
     state: &Arc<ControlState>,
     mailboxes: &[MailboxSender],
-) -> Result<ResolverHandle, Vec<String>> {
+) -> Arc<Publisher> {
     let (state, mailboxes) = (state.clone(), mailboxes.to_vec());
-    let watching = resolver.start(move |topology| {
+    Publisher::new(first, move |topology| {
         state.set_topology(topology.clone());
         for mailbox in &mailboxes {
             // A topology always goes in: it replaces one that was not read yet.
             let _ = mailbox.send(Letter::Topology(topology.clone()));
         }
-    });
-    watching.map_err(|error| vec![format!("names can not be watched: {error}")])
+    })
+}
+
+/// Starts to watch sentinels, if there are any, and gives them some time to name all primaries.
+fn watch_sentinels(
+    state: &Arc<ControlState>,
+    publisher: &Arc<Publisher>,
+) -> Result<Option<WatchHandle>, Vec<String>> {
+    let watch = sentinel::start(state, publisher);
+    let watch = watch.map_err(|error| vec![format!("sentinels can not be watched: {error}")])?;
+    if let Some(watch) = &watch {
+        watch.wait_verified(FIRST_PRIMARIES);
+    }
+    Ok(watch)
 }
 
 /// Says so when the process may open fewer descriptors than its pools allow clients.
@@ -311,6 +333,8 @@ const BUSY_TURNS: u64 = 20;
 /// system: by itself it does so only when it is asked for more.
 const GIVE_BACK_BYTES: usize = 1024 * 1024;
 
+/// How long the boot waits for sentinels to name all primaries; those that come later are published.
+const FIRST_PRIMARIES: Duration = Duration::from_secs(2);
 /// How often the cores are looked at: a dead one is noticed within this time.
 const LOOK_AT_CORES: Duration = Duration::from_millis(100);
 /// The same while all is well: a core that ends by itself is a fault that never was.

@@ -1,17 +1,20 @@
-//! What a core has to report, as lines of the log.
+//! What a core has to report, as lines of the log, and to the watcher of its shards.
 
 use std::sync::Arc;
 
 use crate::base::ids::{PoolId, ShardId};
 use crate::config::model::{Config, LogLevel};
+use crate::control::sentinel::Suspicions;
 use crate::log::{Field, Logger};
 use crate::reactor::CoreEvent;
 use crate::relay::api::Report;
 
-/// The log hook of one core: it formats, and puts the line into the log's queue; it never blocks.
-pub(super) fn to_log(
+/// The hook of one core: it formats, and puts the line into the log's queue; what the watcher has to
+/// know goes to it. It never blocks.
+pub(super) fn take(
     logger: Logger,
     config: Arc<Config>,
+    suspicions: Suspicions,
     core: usize,
 ) -> Box<dyn FnMut(CoreEvent) + Send> {
     let core = core.to_string();
@@ -19,8 +22,24 @@ pub(super) fn to_log(
         CoreEvent::Note { level, text } => {
             logger.event(level, "note", &[("core", &core), ("text", &text)]);
         }
-        CoreEvent::Report(report) => write(&logger, &config, &core, &report),
+        CoreEvent::Report(report) => {
+            pass_on(&suspicions, &report);
+            write(&logger, &config, &core, &report);
+        }
     })
+}
+
+/// Tells the watcher first: a failover does not wait for the formatting of a line.
+fn pass_on(suspicions: &Suspicions, report: &Report) {
+    match report {
+        Report::ShardSuspect { pool, shard, verified, why, again } => {
+            suspicions.suspect(*pool, *shard, *verified, *again, why);
+        }
+        Report::FirstReply { pool, shard, verified, .. } => {
+            suspicions.first_reply(*pool, *shard, *verified);
+        }
+        _ => {}
+    }
 }
 
 fn write(logger: &Logger, config: &Config, core: &str, report: &Report) {

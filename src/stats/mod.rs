@@ -11,5 +11,6 @@ pub mod latency;
 pub mod prometheus;
 pub mod table;
 pub mod twemproxy;
+pub mod watch;
 
 pub use table::describe;

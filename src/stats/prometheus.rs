@@ -24,6 +24,7 @@ use crate::stats::cells::{
 };
 use crate::stats::latency::{BUCKETS_US, LATENCY_HELP, LATENCY_NAME, LatencyFigures};
 use crate::stats::table::{Kind, Unit};
+use crate::stats::watch::{WatchMetric, WatchStats};
 
 /// The content type of [`Exposition::into_text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -33,6 +34,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub struct Exposition {
     pub config: Arc<Config>,
     pub cores: Vec<Arc<CoreStats>>,
+    pub watch: Arc<WatchStats>,
     pub latency: Vec<LatencyFigures>,
     pub process: ProcessFigures,
 }
@@ -107,6 +109,27 @@ impl Exposition {
                         let value = shard_total(&self.cores, ids.0, ids.1, *metric);
                         let labels = [("pool", pool.name.as_str()), ("shard", &shard.name)];
                         samples.put(&labels, value)?;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Of watched pools only.
+    fn encode_watched(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        if self.config.pools.iter().all(|pool| pool.sentinel.is_none()) {
+            return Ok(());
+        }
+        for metric in WatchMetric::ALL {
+            with_metric(encoder, metric.metric(), |samples| {
+                for (index, pool) in self.config.pools.iter().enumerate() {
+                    for (number, shard) in pool.shards.iter().enumerate() {
+                        let (pool_id, id) = (PoolId(index as u16), ShardId(number as u16));
+                        let Some(cell) = self.watch.cell(pool_id, id, *metric) else { continue };
+                        let labels = [("pool", pool.name.as_str()), ("shard", &shard.name)];
+                        samples.put(&labels, cell.get())?;
                     }
                 }
                 Ok(())
@@ -194,6 +217,7 @@ impl Collector for Exposition {
         self.encode_cores(&mut encoder)?;
         self.encode_pools(&mut encoder)?;
         self.encode_shards(&mut encoder)?;
+        self.encode_watched(&mut encoder)?;
         self.encode_latency(&mut encoder)
     }
 }

@@ -8,6 +8,7 @@ use crate::stats::table;
 
 fn exposition() -> Exposition {
     let config = sample::config(&[("cache", &["s\"1\\", "s2"]), ("queue", &["q"])]);
+    let config = sample::watched(&config);
     let cores: Vec<_> = (0..2).map(|_| CoreStats::new(&config)).collect();
     for core in &cores {
         core.pool(PoolId(0), PoolMetric::ClientConnections).add(4);
@@ -22,7 +23,8 @@ fn exposition() -> Exposition {
     let mut latency = LatencyTotals::new(2, 0);
     latency.absorb(recorder.hand_over().unwrap());
     let process = ProcessFigures { descriptors: Some(7), ..ProcessFigures::default() };
-    Exposition { config, cores, latency: latency.figures(), process }
+    let watch = Arc::new(WatchStats::new(&config));
+    Exposition { config, cores, watch, latency: latency.figures(), process }
 }
 
 /// `name{labels} value`, strictly; the label values are not looked into.

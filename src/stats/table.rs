@@ -194,12 +194,45 @@ metrics! {
     }
 }
 
+metrics! {
+    /// What the watcher knows of a shard whose primary the sentinels tell; of no other shard.
+    WatchMetric of Shard {
+        PrimaryVerified: Gauge Count "corelay_shard_primary_verified",
+            "1: the primary is verified; 0: none is known, or it is in doubt";
+        Writable: Gauge Count "corelay_shard_writable",
+            "1: writes are sent; 0: refused for want of a majority of the sentinels, or no primary";
+        ConfigEpoch: Gauge Count "corelay_shard_config_epoch",
+            "the sentinels' config-epoch of the primary in force";
+        SentinelsKnown: Gauge Count "corelay_shard_sentinels_known",
+            "sentinels of the shard's master: configured, or known to the others";
+        SentinelsAnswering: Gauge Count "corelay_shard_sentinels_answering",
+            "sentinels that answer for the shard's master and are not in tilt";
+        SentinelsInTilt: Gauge Count "corelay_shard_sentinels_in_tilt",
+            "sentinels in tilt, which are not believed";
+        Suspicions: Counter Count "corelay_shard_suspicions_total",
+            "times that a core reported the primary to be in doubt";
+        Verifications: Counter Count "corelay_shard_verifications_total",
+            "times that a primary was verified, moved or not";
+        VerificationsAlone: Counter Count "corelay_shard_verifications_by_role_alone_total",
+            "times that a primary was verified without a majority of the sentinels";
+        Switches: Counter Count "corelay_shard_switches_total",
+            "times that the primary moved";
+        SwitchDetectedAt: Timestamp Time "corelay_shard_switch_detected_at_seconds",
+            "first sign of the last switch, since the Unix epoch; 0: never";
+        SwitchPublishedAt: Timestamp Time "corelay_shard_switch_published_at_seconds",
+            "when the last new primary was verified and published, since the Unix epoch; 0: never";
+        SwitchFirstReplyAt: Timestamp Time "corelay_shard_switch_first_reply_at_seconds",
+            "when the last new primary replied first, since the Unix epoch; 0: not yet";
+    }
+}
+
 /// The whole table: cores', pools', shards'.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
     let cores = CoreMetric::ALL.iter().map(|metric| metric.metric());
     let pools = PoolMetric::ALL.iter().map(|metric| metric.metric());
     let shards = ShardMetric::ALL.iter().map(|metric| metric.metric());
-    cores.chain(pools).chain(shards)
+    let watched = WatchMetric::ALL.iter().map(|metric| metric.metric());
+    cores.chain(pools).chain(shards).chain(watched)
 }
 
 /// The text of `--describe-stats`: every metric with its kind, its help, and its name in

@@ -1,17 +1,20 @@
 //! The keys themselves.
 
 use super::Fallback::{Absent, Bool as Is, Integer as Is64, Required, Text as Word};
-use super::Kind::{Address, Bool, Choice, Cores, IntegerOrNone, Listens, Secret, Text};
-use super::Section::{Auth, BackendAuth, Pool, Proxy, Shard};
+use super::Kind::{
+    Address, Addresses, Bool, Choice, Cores, IntegerOrNone, Listens, Masters, Secret, Text,
+};
+use super::Section::{Auth, BackendAuth, Master, Pool, Proxy, Sentinel, Shard};
 use super::{Fallback, Key, Kind, Section};
 use crate::base::limits;
 use crate::config::names::{
-    DANGEROUS_COMMANDS, DISTRIBUTIONS, HASHES, LOG_LEVELS, SIGNEDNESSES, UNKNOWN_COMMANDS, names,
+    DANGEROUS_COMMANDS, DISTRIBUTIONS, HASHES, LOG_LEVELS, REPLAYS, SIGNEDNESSES, UNKNOWN_COMMANDS,
+    names,
 };
 
 /// All keys, in the order of the sample file.
 #[rustfmt::skip]
-pub const KEYS: [Key; 41] = [
+pub const KEYS: [Key; 52] = [
     key(Proxy, "cores", Cores, Word("auto"),
         "CPUs, one reactor each: \"auto\" (all this process may run on), a count, or a list of CPU ids"),
     key(Proxy, "admin_listen", Address, Word("127.0.0.1:9180"),
@@ -53,6 +56,12 @@ pub const KEYS: [Key; 41] = [
         "shared connections of each core to each redis-server"),
     key(Pool, "preconnect", Bool, Is(false),
         "lanes are connected at start, not at the first request"),
+    key(Pool, "hold_ms", within(1, 600_000), Is64(limits::HOLD_MS),
+        "how long requests wait for a verified primary; only with [pool.sentinel]"),
+    key(Pool, "hold_bytes", within(64 * KIB, TIB), size(limits::HOLD_BYTES),
+        "requests that each core keeps for one shard meanwhile; only with [pool.sentinel]"),
+    key(Pool, "replay", Choice(&names(&REPLAYS)), Word("reads"),
+        "sent again if their lane was lost: \"reads\"; \"idempotent\": also SET, DEL …; with [pool.sentinel]"),
     key(Pool, "database", within(0, 16_383), Is64(0),
         "database of a client that has not selected one"),
     key(Pool, "databases", within(1, 16_384), Is64(limits::DATABASES as u64),
@@ -90,6 +99,24 @@ pub const KEYS: [Key; 41] = [
         "the redis-server: \"host:port\", \"[ipv6]:port\" or \"unix:/path\""),
     key(Shard, "weight", within(1, limits::WEIGHT_MAX as u64), Is64(1),
         "share of the keys, relative to the other shards"),
+
+    key(Sentinel, "addresses", Addresses, Required,
+        "sentinels as \"host:port\"; they name the others"),
+    key(Sentinel, "masters", Masters, Required,
+        "names that the sentinels watch, the pool's shards: \"name\" or { name = \"name\", weight = 2 }"),
+    key(Sentinel, "user", Text, Absent,
+        "ACL user on the sentinels; absent: AUTH with the password alone"),
+    key(Sentinel, "password", Secret, Absent,
+        "what the sentinels ask for"),
+    key(Sentinel, "quorum_required", Bool, Is(false),
+        "writes are refused while fewer than a majority of the sentinels can be reached …"),
+    key(Sentinel, "quorum_grace_ms", within(200, MS_MAX), Is64(limits::QUORUM_GRACE_MS),
+        "… for longer than this"),
+
+    key(Master, "name", Text, Required,
+        "the master's name, which is hashed onto the ring"),
+    key(Master, "weight", within(1, limits::WEIGHT_MAX as u64), Is64(1),
+        "share of the keys, relative to the other masters"),
 
     key(Auth, "password", Secret, Required,
         "what clients have to give with AUTH or HELLO"),

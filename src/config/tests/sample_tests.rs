@@ -4,19 +4,46 @@ use toml::de::{DeTable, DeValue};
 
 use super::*;
 use crate::config::keys::{Fallback, KEYS, Kind, Section};
+use crate::config::model::NodeAddress;
 use crate::config::toml_print::print;
 
 const SAMPLE: &str = include_str!("../../../config/corelay.toml");
+const SENTINEL: &str = include_str!("../../../config/sentinel.toml");
 const NUTCRACKER: &str = include_str!("../../../config/nutcracker.example.yml");
 
 /// With every default (`#key = value`) switched on, and the examples (`#   …`) too if asked for.
 pub(super) fn enabled(with_examples: bool) -> String {
     let lines = SAMPLE.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with("or ") => line,
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest,
         Some(rest) if with_examples && rest.starts_with("   ") => rest.trim_start(),
         _ => line,
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The same with sentinels (`#or …`) instead of the shards.
+fn enabled_with_sentinels() -> String {
+    let text = enabled(true);
+    let (before, rest) = text.split_once("[[pool.shard]]").unwrap();
+    let sentinel = rest.lines().filter_map(|line| line.strip_prefix("#or "));
+    before.to_owned() + &sentinel.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_sample_with_sentinels_is_a_watched_pool() {
+    let pool = toml(&enabled_with_sentinels()).unwrap().config.pools[0].clone();
+    let names: Vec<&str> = pool.shards.iter().map(|shard| shard.name.as_str()).collect();
+    assert_eq!(names, ["shard1", "shard2", "shard3"]);
+    assert!(pool.shards.iter().all(|shard| shard.address == NodeAddress::Sentinel));
+    let sentinel = pool.sentinel.as_ref().unwrap();
+    assert_eq!((sentinel.addresses.len(), sentinel.quorum_required), (3, false));
+    assert!(sentinel.credentials.as_ref().unwrap().user.is_some());
+
+    let loaded = toml(SENTINEL).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let weights: Vec<u32> = loaded.config.pools[0].shards.iter().map(|s| s.weight).collect();
+    assert_eq!(weights, [1, 1, 2]);
 }
 
 #[test]
@@ -46,11 +73,17 @@ fn every_key_is_in_the_sample_with_its_default() {
     let root = DeTable::parse(&text).unwrap().into_inner();
     let proxy = table(root.get("proxy").unwrap().get_ref());
     let pool = table(root.get("pool").unwrap().get_ref());
+    let watched = enabled_with_sentinels();
+    let watched = DeTable::parse(&watched).unwrap().into_inner();
+    let sentinel =
+        table(table(watched.get("pool").unwrap().get_ref()).get("sentinel").unwrap().get_ref());
     for section in Section::ALL {
         let written = match section {
             Section::Proxy => proxy.clone(),
             Section::Pool => pool.clone(),
             Section::Shard => table(pool.get("shard").unwrap().get_ref()),
+            Section::Sentinel => sentinel.clone(),
+            Section::Master => table(sentinel.get("masters").unwrap().get_ref()),
             Section::Auth => table(pool.get("auth").unwrap().get_ref()),
             Section::BackendAuth => table(pool.get("backend_auth").unwrap().get_ref()),
         };
@@ -101,7 +134,14 @@ fn what_is_printed_is_read_again_as_the_same() {
         auto_eject_hosts: true\n  client_connections: 9\n  server_connections: 3\n  preconnect: true\n  \
         servers:\n   - ::1:6379:3\n   - /tmp/x y.sock:1 z\n   - \"h:11211:2\"\n   - h:06379:1\n\
         q:\n  listen: ::1:5\n  redis: true\n  timeout: 5\n  servers:\n   - \"h:1:1 é'\\\"#\"\n";
-    let sources = [yaml(NUTCRACKER), yaml(odd), toml(&enabled(true)), toml(&pool_with(""))];
+    let sources = [
+        yaml(NUTCRACKER),
+        yaml(odd),
+        toml(&enabled(true)),
+        toml(&enabled_with_sentinels()),
+        toml(SENTINEL),
+        toml(&pool_with("")),
+    ];
     for source in sources {
         let source = source.unwrap();
         let text = print(&source.config, &source.warnings, &machine());

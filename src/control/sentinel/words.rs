@@ -1,0 +1,149 @@
+//! The words of sentinels and nodes, taken apart: replies of SENTINEL, INFO and ROLE, and events.
+//!
+//! Pure, and total: whatever the bytes are, what can not be read is `None` or an error.
+
+use super::verdict::{Address, Said, Word};
+use crate::resp::value;
+
+/// A sentinel as another one names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) address: Address,
+    pub(super) id: Option<String>,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Master,
+    /// A replica, or something else that takes no writes.
+    Other(String),
+}
+
+/// An event of a sentinel, as far as it concerns us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signal {
+    /// `+switch-master`, `+tilt` …
+    pub(super) kind: String,
+    /// The name of the master that it is about.
+    pub(super) master: Option<String>,
+}
+
+/// The word of SENTINEL MASTER and SENTINEL GET-MASTER-ADDR-BY-NAME, asked in this order: so an address
+/// is never older than the epoch beside it.
+pub(super) fn word(master: &[u8], address: &[u8]) -> Result<Word, String> {
+    let error = value::error_text(master);
+    if error.starts_with(b"ERR No such master") {
+        return Ok(Word::Unknown);
+    }
+    refuse_error(master)?;
+    refuse_error(address)?;
+    if value::bulk(address) == Some(None) {
+        return Ok(Word::Unknown);
+    }
+    let mut host_port = value::elements(address).ok_or("no address in the reply")?.map(text);
+    let (host, port) = (host_port.next().flatten(), host_port.next().flatten());
+    let number = |name| field(master, name).and_then(|text| text.parse::<u64>().ok());
+    let flags = field(master, "flags").ok_or("no flags in the reply of SENTINEL MASTER")?;
+    let config_epoch = number("config-epoch").ok_or("no config-epoch in SENTINEL MASTER")?;
+    let count = |name| number(name).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+    Ok(Word::Known(Said {
+        address: Address {
+            host: host.unwrap_or_default(),
+            port: port.and_then(|port| port.parse().ok()).unwrap_or(0),
+        },
+        config_epoch,
+        failing_over: flags.split(',').any(|flag| flag == "failover_in_progress"),
+        other_sentinels: count("num-other-sentinels"),
+        quorum: count("quorum"),
+        down_after_ms: number("down-after-milliseconds").unwrap_or(0),
+    }))
+}
+
+/// The sentinels that SENTINEL SENTINELS names.
+pub(super) fn named(reply: &[u8]) -> Vec<Named> {
+    let Some(sentinels) = value::elements(reply) else { return Vec::new() };
+    let one = |reply: &[u8]| {
+        let host = field(reply, "ip")?;
+        let port = field(reply, "port")?.parse().ok()?;
+        let address = Address { host, port };
+        address.is_usable().then(|| Named { address, id: field(reply, "runid") })
+    };
+    sentinels.filter_map(one).collect()
+}
+
+/// The reply of SENTINEL MYID; `None` from sentinels before 6.2, which do not know it.
+pub(super) fn id(reply: &[u8]) -> Option<String> {
+    text(reply).filter(|id| !id.is_empty())
+}
+
+/// Whether INFO of a sentinel says that it is in tilt.
+pub(super) fn is_tilted(info: &[u8]) -> bool {
+    let text = value::bulk(info).flatten().unwrap_or_default();
+    text.split(|byte| *byte == b'\n').any(|line| line.trim_ascii_end() == b"sentinel_tilt:1")
+}
+
+/// The reply of ROLE.
+pub(super) fn role(reply: &[u8]) -> Result<Role, String> {
+    refuse_error(reply)?;
+    let word = value::elements(reply).and_then(|mut elements| elements.next()).and_then(text);
+    match word.as_deref() {
+        Some("master") => Ok(Role::Master),
+        Some(other) => Ok(Role::Other(other.to_owned())),
+        None => Err("the reply of ROLE can not be read".to_owned()),
+    }
+}
+
+/// An element of the subscription: a message, or the answer to PING and PSUBSCRIBE (`None`).
+pub(super) fn signal(message: &[u8]) -> Option<Signal> {
+    let mut parts = value::elements(message)?.map(text);
+    if parts.next()?? != "pmessage" {
+        return None;
+    }
+    let (_pattern, kind, payload) = (parts.next()??, parts.next()??, parts.next()??);
+    Some(Signal { master: master_of(&kind, &payload), kind })
+}
+
+/// The master that an event is about.
+fn master_of(kind: &str, payload: &str) -> Option<String> {
+    let words: Vec<&str> = payload.split(' ').collect();
+    let name = match words.as_slice() {
+        // name, old host and port, new host and port
+        [name, _, _, _, _] if kind == "+switch-master" => name,
+        // what happened to a replica or another sentinel of it: … @ name host port
+        [_, _, _, _, "@", name, ..] => name,
+        // "master" name host port …
+        ["master", name, _, _, ..] => name,
+        _ => return None,
+    };
+    Some((*name).to_owned())
+}
+
+/// The text of a string reply.
+fn text(reply: &[u8]) -> Option<String> {
+    let bytes = value::bulk(reply)??;
+    Some(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// The value behind `name` in a flat list of names and values.
+fn field(reply: &[u8], name: &str) -> Option<String> {
+    let mut elements = value::elements(reply)?;
+    while let (Some(key), Some(found)) = (elements.next(), elements.next()) {
+        if value::bulk(key) == Some(Some(name.as_bytes())) {
+            return text(found);
+        }
+    }
+    None
+}
+
+/// An error reply as words for the log.
+pub(super) fn refuse_error(reply: &[u8]) -> Result<(), String> {
+    match value::is_error(reply) {
+        true => Err(String::from_utf8_lossy(value::error_text(reply)).into_owned()),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "words_tests.rs"]
+mod tests;

@@ -1,17 +1,21 @@
 //! From the name in a request to its line of the table: one hash, mostly one comparison, no
 //! allocation, any bytes.
 //!
-//! A name is read into four words in lower case, and these are looked up in an open-addressed
-//! index that the compiler builds. Names longer than [`NAME_BYTES_MAX`] are no command's.
+//! A name is read into four words in lower case, filled up with zeros, and these are looked up in an
+//! open-addressed index that the compiler builds. Names longer than [`NAME_BYTES_MAX`] are no
+//! command's.
 
 use crate::command::model::{Command, Run};
 use crate::command::table;
 use crate::resp::args::Request;
 
-/// The longest name that two words hold: every command's but a few.
+/// The longest name that one word holds: nearly all that are asked for …
+const WORD_BYTES: usize = 8;
+
+/// … that two words hold: every command's but a few …
 const SHORT_BYTES_MAX: usize = 16;
 
-/// The longest name that four words hold.
+/// … and that four words hold.
 pub const NAME_BYTES_MAX: usize = 32;
 
 /// What a request's name (and its subcommand's) stands for.
@@ -59,8 +63,8 @@ fn subcommand(container: &'static Command, name: &[u8]) -> Option<&'static Comma
     })
 }
 
-/// A name in lower case. Short names are read by words that overlap, so that no byte behind the
-/// name is touched; with the length beside them the words are still one name's only.
+/// A name in lower case. It is read by words that overlap, so that no byte behind the name is
+/// touched. The length beside them tells a name from the same one with NUL bytes behind it.
 #[derive(Clone, Copy)]
 struct Folded {
     words: [u64; 4],
@@ -71,28 +75,22 @@ impl Folded {
     #[inline]
     const fn new(name: &[u8]) -> Option<Folded> {
         let length = name.len();
-        let (a, b) = match length {
-            0 => return None,
-            1..=3 => {
-                let (first, middle, last) = (name[0], name[length / 2], name[length - 1]);
-                (first as u64 | (middle as u64) << 8 | (last as u64) << 16, 0)
+        if length > WORD_BYTES {
+            return Folded::of_long(name);
+        }
+        let word = match (name, name.first_chunk(), name.last_chunk()) {
+            ([], ..) => return None,
+            (_, Some(first), Some(last)) => {
+                let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+                first as u64 | (last as u64) << (8 * (length - 4))
             }
-            4..=7 => match (name.first_chunk(), name.last_chunk()) {
-                (Some(first), Some(last)) => {
-                    let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
-                    (first as u64 | (last as u64) << 32, 0)
-                }
-                _ => return None,
-            },
-            8..=SHORT_BYTES_MAX => match (name.first_chunk(), name.last_chunk()) {
-                (Some(first), Some(last)) => {
-                    (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
-                }
-                _ => return None,
-            },
-            _ => return Folded::of_long(name),
+            (few, ..) => {
+                let (first, middle, last) = (few[0], few[length / 2], few[length - 1]);
+                let middle = (middle as u64) << (8 * (length / 2));
+                first as u64 | middle | (last as u64) << (8 * (length - 1))
+            }
         };
-        Some(Folded { words: [lower(a), lower(b), 0, 0], length })
+        Some(Folded { words: [lower(word), 0, 0, 0], length })
     }
 
     const fn of_long(name: &[u8]) -> Option<Folded> {
@@ -103,7 +101,16 @@ impl Folded {
         let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) else {
             return None;
         };
+        let (a, b) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+        if length <= SHORT_BYTES_MAX {
+            let b = b >> (8 * (SHORT_BYTES_MAX - length));
+            return Some(Folded { words: [lower(a), lower(b), 0, 0], length });
+        }
+        let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) else {
+            return None;
+        };
         let (first, last) = (u128::from_le_bytes(*first), u128::from_le_bytes(*last));
+        let last = last >> (8 * (NAME_BYTES_MAX - length));
         let [a, b] = [lower(first as u64), lower((first >> 64) as u64)];
         let [c, d] = [lower(last as u64), lower((last >> 64) as u64)];
         Some(Folded { words: [a, b, c, d], length })
@@ -117,15 +124,17 @@ impl Folded {
             && (self.length <= SHORT_BYTES_MAX || (c ^ g) | (d ^ h) == 0)
     }
 
-    /// A multiplicative hash of length and first words, which tell nearly all names apart. The
-    /// factors are odd numbers without a pattern (of the square roots of 2 and 3); nobody can flood
-    /// the index, for its content is fixed.
+    /// A multiplicative hash of the first words, which tell nearly all names apart. The factors are
+    /// odd numbers without a pattern (of the square roots of 2 and 3); nobody can flood the index,
+    /// for its content is fixed.
     #[inline]
     const fn slot(&self) -> usize {
         let [a, b, ..] = self.words;
-        let mixed = a.wrapping_mul(0x6a09_e667_f3bc_c909)
-            ^ b.wrapping_add(self.length as u64).wrapping_mul(0xbb67_ae85_84ca_a73b);
-        (mixed ^ mixed >> 32).wrapping_mul(0xbb67_ae85_84ca_a73b) as usize >> (64 - SLOT_BITS)
+        let mut mixed = a ^ a >> 32;
+        if self.length > WORD_BYTES {
+            mixed ^= b.wrapping_mul(0x6a09_e667_f3bc_c909);
+        }
+        mixed.wrapping_mul(0xbb67_ae85_84ca_a73b) as usize >> (64 - SLOT_BITS)
     }
 }
 

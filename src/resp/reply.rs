@@ -305,17 +305,18 @@ fn expect(byte: u8, expected: u8) -> Result<(), ReplyError> {
 #[inline]
 fn whole_scalar(bytes: &[u8]) -> Option<(usize, u8)> {
     // Short values are most of all replies.
-    let (header_bytes, body_bytes) = match *bytes {
-        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (4, usize::from(a - b'0')),
-        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
-            (5, usize::from(a - b'0') * 10 + usize::from(b - b'0'))
-        }
-        [b'+', b'O', b'K', b'\r', b'\n', ..] => return Some((5, b'+')),
-        _ => return whole_scalar_of_any_length(bytes),
-    };
-    match bytes.get(header_bytes + body_bytes..) {
-        Some([b'\r', b'\n', ..]) => Some((header_bytes + body_bytes + 2, b'$')),
-        _ => None,
+    if let Some(word) = header::word_at(bytes, 0)
+        && let Some((body_bytes, header_bytes)) = header::read_word(word, b'$')
+    {
+        let end = header_bytes + body_bytes;
+        return match bytes.get(end..)?.first_chunk() {
+            Some(b"\r\n") => Some((end + 2, b'$')),
+            _ => None,
+        };
+    }
+    match bytes {
+        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some((5, b'+')),
+        _ => whole_scalar_of_any_length(bytes),
     }
 }
 

@@ -93,8 +93,9 @@ impl RequestParser {
         let [b'*', header @ ..] = bytes else {
             return self.first_of_line(bytes, limits);
         };
-        let (count, header_bytes) = match header::read_short(header) {
-            Some((count, bytes)) if count > 0 => (count, bytes),
+        let short = header::word_at(bytes, 0).and_then(|word| header::read_word(word, b'*'));
+        let (count, header_bytes) = match short {
+            Some((count, bytes)) if count > 0 => (count, bytes - 1),
             _ => match header::read(header) {
                 Header::Number { value: ..=0, bytes } => {
                     return Ok(Parsed::Nothing { bytes: bytes + 1 });
@@ -210,8 +211,12 @@ impl RequestParser {
         }
         self.waits_for = Part::Request;
         self.at = 0;
-        let name = args.first().and_then(|name| bytes.get(name.start as usize..name.end as usize));
-        if inline::is_cross_protocol(name.unwrap_or_default()) {
+        // Nearly every name is told from HTTP's by its length already.
+        if let Some(name) = args.first()
+            && matches!(name.end.wrapping_sub(name.start), 4 | 5)
+            && let Some(name) = bytes.get(name.start as usize..name.end as usize)
+            && inline::is_cross_protocol(name)
+        {
             return Err(ProtocolError::CrossProtocol);
         }
         Ok(Parsed::Request { bytes: at })
@@ -267,17 +272,11 @@ fn short_argument(
     limits: &RequestLimits,
     request_bytes_max: usize,
 ) -> Option<usize> {
-    let (header_bytes, body_bytes) = match *bytes.get(at..)? {
-        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (4, usize::from(a - b'0')),
-        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
-            (5, usize::from(a - b'0') * 10 + usize::from(b - b'0'))
-        }
-        _ => return None,
-    };
+    let (body_bytes, header_bytes) = header::read_word(header::word_at(bytes, at)?, b'$')?;
     let start = at + header_bytes;
     let end = start + body_bytes;
     let fits = body_bytes <= limits.bulk_bytes_max && end + 2 <= request_bytes_max;
-    if !fits || bytes.get(end..end + 2)? != b"\r\n" {
+    if !fits || bytes.get(end..)?.first_chunk() != Some(b"\r\n") {
         return None;
     }
     args.push(ArgRange { start: start as u32, end: end as u32 });

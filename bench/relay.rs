@@ -216,6 +216,14 @@ fn get(number: usize, says: &mut Vec<u8>, hears: &mut Vec<u8>) {
     value(&key(number), hears);
 }
 
+/// As `get`, of keys whose leading digits differ, as redis-benchmark's do: those of one client are on
+/// all shards, so that most of its replies come before their turn.
+fn get_spread(number: usize, says: &mut Vec<u8>, hears: &mut Vec<u8>) {
+    let key = key(number * 7_919_333_331 % 1_000_000_000_000);
+    says.extend(request(&[b"GET", &key]));
+    value(&key, hears);
+}
+
 fn set(number: usize, says: &mut Vec<u8>, hears: &mut Vec<u8>) {
     says.extend(request(&[b"SET", &key(number), &[b'v'; VALUE_BYTES]]));
     hears.extend_from_slice(b"+OK\r\n");
@@ -253,10 +261,12 @@ fn expect_no_allocation(name: &str, world: &mut World) {
 fn main() {
     let meter = Meter::from_args();
     type Make = fn(usize, &mut Vec<u8>, &mut Vec<u8>);
-    let cases: [(&str, Make, usize, usize); 8] = [
+    let cases: [(&str, Make, usize, usize); 10] = [
         ("relay: GET, 50 clients, pipeline 1", get, 50, 1),
         ("relay: GET, 50 clients, pipeline 16", get, 50, 16),
         ("relay: GET, 50 clients, pipeline 64", get, 50, 64),
+        ("relay: GET, 50 clients, pipeline 16, all shards", get_spread, 50, 16),
+        ("relay: GET, 50 clients, pipeline 64, all shards", get_spread, 50, 64),
         ("relay: SET, 50 clients, pipeline 1", set, 50, 1),
         ("relay: SET, 50 clients, pipeline 16", set, 50, 16),
         ("relay: SET, 50 clients, pipeline 64", set, 50, 64),

@@ -10,7 +10,6 @@ use crate::command::{Lookup, errors, lookup};
 use crate::config::model::{DangerousCommands, UnknownCommands};
 use crate::relay::Relay;
 use crate::relay::lane::{Target, Token};
-use crate::relay::order::Slot;
 use crate::resp::args::Request;
 use crate::resp::encode;
 use crate::stats::cells::PoolMetric;
@@ -125,6 +124,9 @@ impl Relay {
         request: &Request<'_>,
         now: Now,
     ) -> Outcome {
+        if let Keys::Range { first: 1, last: 1, .. } = command.keys {
+            return self.forward_by_key(id, command, request, now); // nearly every request
+        }
         match self.one_shard(id, command, request) {
             Ok(shard) => self.forward_to(id, command, (request.len(), shard), now),
             Err(Unroutable::Keys(error)) => self.answer_keys_error(id, command, error),
@@ -157,6 +159,29 @@ impl Relay {
         self.forward(id, command, request, now)
     }
 
+    /// To the shard of its first argument, as it is.
+    #[inline]
+    fn forward_by_key(
+        &mut self,
+        id: ClientId,
+        command: &Command,
+        request: &Request<'_>,
+        now: Now,
+    ) -> Outcome {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else {
+            return Outcome::Done;
+        };
+        let router = &self.pools[client.pool.index()].router;
+        let random = if router.is_random() { self.random.next() } else { 0 };
+        let shard = router.shard_of(request.arg(1), random);
+        if command.may_write() {
+            client.writes.note(shard);
+        }
+        let lane_set = client.lane_set;
+        let seq = client.order.push(&mut self.rings);
+        self.send_in_order(id, (lane_set, seq), command.asked(request.len()), shard, now)
+    }
+
     /// To this shard, as it is: a request of `args` arguments.
     #[inline]
     pub(super) fn forward_to(
@@ -180,7 +205,20 @@ impl Relay {
             return Outcome::Done;
         };
         let lane_set = client.lane_set;
-        let seq = client.order.push(Slot::Waiting, &mut self.rings);
+        let seq = client.order.push(&mut self.rings);
+        self.send_in_order(id, (lane_set, seq), asked, shard, now)
+    }
+
+    /// To this shard; the slot `seq` of the client waits for it already.
+    #[inline]
+    fn send_in_order(
+        &mut self,
+        id: ClientId,
+        (lane_set, seq): (u32, u32),
+        asked: Asked,
+        shard: ShardId,
+        now: Now,
+    ) -> Outcome {
         let lane = self.lane_of(lane_set, shard, id);
         let target = Target::Client { client: id, seq };
         if self.enqueue(lane, Token { target, since_us: now.mono_us, asked }) {
@@ -207,7 +245,7 @@ impl Relay {
         }
     }
 
-    /// The shard that all keys of the request are on. Nearly every request has its one key first.
+    /// The shard that all keys of the request are on.
     #[inline]
     fn one_shard(
         &mut self,
@@ -215,9 +253,6 @@ impl Relay {
         command: &Command,
         request: &Request<'_>,
     ) -> Result<ShardId, Unroutable> {
-        if let Keys::Range { first: 1, last: 1, .. } = command.keys {
-            return Ok(self.shard_of(id, request.arg(1)));
-        }
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
         let found = find_keys(command, request, &mut keys).map_err(Unroutable::Keys);

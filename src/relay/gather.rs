@@ -7,7 +7,6 @@ use crate::command::shape::Asked;
 use crate::relay::Relay;
 use crate::relay::fan::merge;
 use crate::relay::lane::{Target, Token};
-use crate::relay::order::Slot;
 use crate::relay::pair::Reply;
 use crate::relay::query::Deed;
 use crate::relay::scan::Cursor;
@@ -81,7 +80,7 @@ impl Relay {
         let client = self.clients.get_mut(id.index, id.generation)?;
         let gather = Gather {
             client: id,
-            seq: client.order.push(Slot::Waiting, &mut self.rings),
+            seq: client.order.push(&mut self.rings),
             pool: client.pool,
             protocol: client.protocol,
             lane_set: client.lane_set,

@@ -26,16 +26,9 @@ impl Relay {
     /// `false`: the lane is down; [`Relay::lane_error`] says why.
     #[inline]
     pub(super) fn enqueue(&mut self, index: u32, token: Token) -> bool {
-        if let Some(lane) = self.lanes.get(index as usize)
-            && lane.state == LaneState::Idle
-        {
-            self.connect_lane(index, token.since_us);
-        }
-        let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
-        if matches!(lane.state, LaneState::Idle | LaneState::Down { .. }) {
-            return false;
-        }
-        if self.is_over_budget() && self.is_crowded(index) {
+        let lane = self.lanes.get(index as usize);
+        let ready = lane.is_some_and(|lane| lane.state == LaneState::Ready);
+        if (!ready || self.is_over_budget()) && !self.may_enqueue(index, token.since_us) {
             return false;
         }
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
@@ -48,13 +41,27 @@ impl Relay {
         true
     }
 
+    /// Whether a lane that is not ready, or of a core over its budget, takes a request.
+    #[cold]
+    fn may_enqueue(&mut self, index: u32, now_us: u64) -> bool {
+        if self.lanes.get(index as usize).is_some_and(|lane| lane.state == LaneState::Idle) {
+            self.connect_lane(index, now_us);
+        }
+        let Some(lane) = self.lanes.get(index as usize) else { return false };
+        let there = !matches!(lane.state, LaneState::Idle | LaneState::Down { .. });
+        let full = self.is_over_budget() && self.is_crowded(index);
+        there && !full
+    }
+
     /// The bytes of a request that was enqueued, copied.
     #[inline]
     pub(super) fn put_lane(&mut self, index: u32, bytes: &[u8]) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         lane.outbox.put(bytes, &mut self.chunks);
         self.lane_bytes += bytes.len();
-        self.mark_lane(index);
+        if !lane.dirty {
+            self.mark_lane(index);
+        }
     }
 
     /// The bytes of a large request that was enqueued, passed on without a copy.
@@ -72,7 +79,6 @@ impl Relay {
         self.mark_lane(index);
     }
 
-    #[inline]
     fn mark_lane(&mut self, index: u32) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         if !lane.dirty && lane.state == LaneState::Ready {

@@ -137,7 +137,7 @@ pub struct Relay {
     lane_bytes: usize,
 
     chunks: ChunkPool,
-    /// Small buffers for replies that come early.
+    /// Small buffers for replies of our own, and for what is read in parts.
     spares: Vec<Vec<u8>>,
     rings: order::Rings,
     /// Scratch of one dispatch, kept for its memory.
@@ -224,7 +224,7 @@ impl Relay {
             lane_bytes: 0,
             chunks: ChunkPool::default(),
             spares: Vec::new(),
-            rings: order::Rings::new(),
+            rings: order::Rings::default(),
             args: Vec::new(),
             keys: Vec::new(),
             random: Random(seed | 1),
@@ -284,9 +284,7 @@ impl Relay {
         if let Some(large) = &mut client.large {
             large.parts.clear(&mut self.chunks);
         }
-        for reply in client.order.drain() {
-            give_spare(&mut self.spares, reply);
-        }
+        client.order.clear();
         client.order.give_ring(&mut self.rings);
         self.stats.pool(client.pool, PoolMetric::ClientConnections).sub(1);
         match end {
@@ -476,10 +474,10 @@ impl Pool {
     }
 }
 
-/// Largest buffer kept for early replies, bytes: those of ordinary values.
+/// Largest buffer kept, bytes: those of ordinary replies.
 const SPARE_BYTES_MAX: usize = 4 * 1024;
-/// Buffers kept: 4096 × 4 KiB = 16 MiB at the very most.
-const SPARES_MAX: usize = 4096;
+/// Buffers kept: few are in use at a time.
+const SPARES_MAX: usize = 64;
 
 fn give_spare(spares: &mut Vec<Vec<u8>>, mut buffer: Vec<u8>) {
     if buffer.capacity() > 0 && buffer.capacity() <= SPARE_BYTES_MAX && spares.len() < SPARES_MAX {

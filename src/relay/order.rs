@@ -1,30 +1,64 @@
 //! The order ring of a client: one slot for each request whose reply has not left yet.
 //!
 //! Replies leave in the order of the requests. The reply for the first slot needs no place here:
-//! it goes straight to the client's outbox; one that comes early waits in its slot.
+//! it goes straight to the client's outbox; one that comes early waits here for its turn.
 
 use std::collections::VecDeque;
 
 /// The place of one reply.
 #[derive(Debug)]
-pub(super) enum Slot {
+enum Slot {
     /// Not answered yet.
     Waiting,
-    /// The whole reply, which waits for those before it.
-    Ready(Vec<u8>),
+    /// The whole reply lies in `Order::early` and waits for those before it.
+    Early { start: u32, bytes: u32 },
+    /// The same, too large to be copied there. Boxed, for it is rare and slots are many.
+    #[expect(clippy::box_collection, reason = "16 bytes a slot instead of 24")]
+    Large(Box<Vec<u8>>),
 }
 
-/// Rings that no client has just now, kept for their memory.
-pub(super) type Rings = Vec<VecDeque<Slot>>;
+const _: () = assert!(size_of::<Slot>() <= 16, "slots are touched twice for each request");
 
-/// Rings kept, and slots of the largest that is: 1024 × 256 × 24 bytes = 6 MiB at the very most.
+/// A reply whose turn has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ready<'a> {
+    Lent(&'a [u8]),
+    Owned(Vec<u8>),
+}
+
+/// Memory that no client has just now, kept for the next: rings of slots, and buffers for replies
+/// that come early.
+#[derive(Debug, Default)]
+pub(super) struct Rings {
+    slots: Vec<VecDeque<Slot>>,
+    early: Vec<Vec<u8>>,
+}
+
+/// Rings kept, and slots of the largest that is: 1024 × 256 × 16 bytes = 4 MiB at the very most.
 const RINGS_MAX: usize = 1024;
 const RING_SLOTS_MAX: usize = 256;
+/// Bytes that a buffer for early replies begins with, and of the largest that is kept: 1024 × 16 KiB
+/// = 16 MiB at the very most.
+const EARLY_BYTES_FIRST: usize = 2 * 1024;
+const EARLY_BYTES_KEPT_MAX: usize = 16 * 1024;
+
+/// Bytes of `Order::early` that may be of no use any more, beside as many as are: then it is packed.
+const EARLY_WASTE_BYTES: usize = 16 * 1024;
+/// Replies larger than this are not copied to `Order::early` …
+pub(super) const EARLY_REPLY_BYTES_MAX: usize = 4 * 1024;
+/// … nor any when it has so many bytes: a slot names them by 32 bits.
+const EARLY_BYTES_MAX: usize = 1 << 30;
 
 /// The slots of one client. A slot is named by its sequence number, which wraps.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     slots: VecDeque<Slot>,
+    /// The replies that came early, one behind the other as they came. Side by side they take few
+    /// cache lines; in buffers of their own each took one or two, which others had pushed out of the
+    /// cache by the time its turn came.
+    early: Vec<u8>,
+    /// Bytes of `early` that are still to leave.
+    early_bytes: usize,
     /// Sequence number of the first slot.
     first: u32,
 }
@@ -38,32 +72,89 @@ impl Order {
         self.slots.is_empty()
     }
 
-    /// A new slot behind the others; gives its sequence number. A ring is taken from `rings` if
-    /// there is one.
+    /// A new slot behind the others, whose reply is to come; gives its sequence number. A ring is
+    /// taken from `rings` if there is one.
     #[inline]
-    pub(super) fn push(&mut self, slot: Slot, rings: &mut Rings) -> u32 {
+    pub(super) fn push(&mut self, rings: &mut Rings) -> u32 {
         if self.slots.capacity() == 0
-            && let Some(ring) = rings.pop()
+            && let Some(slots) = rings.slots.pop()
         {
-            self.slots = ring;
+            self.slots = slots;
         }
         let seq = self.first.wrapping_add(self.slots.len() as u32);
-        self.slots.push_back(slot);
+        self.slots.push_back(Slot::Waiting);
         seq
     }
 
     /// Whether the reply for `seq` is the next to leave.
+    #[inline]
     pub(super) fn is_first(&self, seq: u32) -> bool {
         seq == self.first && !self.slots.is_empty()
     }
 
-    /// The slot of `seq`, if it is still waiting.
-    pub(super) fn waiting(&mut self, seq: u32) -> Option<&mut Slot> {
-        let slot = self.slots.get_mut(seq.wrapping_sub(self.first) as usize)?;
-        matches!(slot, Slot::Waiting).then_some(slot)
+    /// Whether the first slot is there and still waits for its reply.
+    #[inline]
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.slots.front(), Some(Slot::Waiting))
+    }
+
+    /// Keeps the reply for `seq` until its turn; `false`: there is no such slot, or it is answered.
+    #[inline]
+    pub(super) fn keep(&mut self, seq: u32, reply: &[u8], rings: &mut Rings) -> bool {
+        let early = &mut self.early;
+        if self.early_bytes == 0 {
+            early.clear();
+            if early.capacity() == 0 {
+                let spare = rings.early.pop();
+                *early = spare.unwrap_or_else(|| Vec::with_capacity(EARLY_BYTES_FIRST));
+            }
+        }
+        if reply.len() > EARLY_REPLY_BYTES_MAX || early.len() > EARLY_BYTES_MAX {
+            return self.keep_owned(seq, reply.to_vec());
+        }
+        let start = early.len();
+        let Some(slot) = self.slots.get_mut(seq.wrapping_sub(self.first) as usize) else {
+            return false;
+        };
+        if !matches!(slot, Slot::Waiting) {
+            return false;
+        }
+        *slot = Slot::Early { start: start as u32, bytes: reply.len() as u32 };
+        early.extend_from_slice(reply);
+        self.early_bytes += reply.len();
+        if start > 2 * self.early_bytes + EARLY_WASTE_BYTES {
+            self.pack();
+        }
+        true
+    }
+
+    /// As [`keep`](Order::keep), without a copy.
+    pub(super) fn keep_owned(&mut self, seq: u32, reply: Vec<u8>) -> bool {
+        match self.slots.get_mut(seq.wrapping_sub(self.first) as usize) {
+            Some(slot @ Slot::Waiting) => {
+                *slot = Slot::Large(Box::new(reply));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Some early reply is always there, so that `early` never ran empty: what has left goes.
+    #[cold]
+    fn pack(&mut self) {
+        let mut packed = Vec::with_capacity(self.early_bytes + EARLY_WASTE_BYTES);
+        for slot in &mut self.slots {
+            if let Slot::Early { start, bytes } = slot {
+                let range = *start as usize..*start as usize + *bytes as usize;
+                *start = packed.len() as u32;
+                packed.extend_from_slice(self.early.get(range).unwrap_or_default());
+            }
+        }
+        self.early = packed;
     }
 
     /// Removes the first slot, whose reply has left.
+    #[inline]
     pub(super) fn pop(&mut self) {
         if self.slots.pop_front().is_some() {
             self.first = self.first.wrapping_add(1);
@@ -71,34 +162,47 @@ impl Order {
     }
 
     /// The first slot's reply, if it is ready; the slot is removed.
-    pub(super) fn pop_ready(&mut self) -> Option<Vec<u8>> {
-        match self.slots.front() {
-            Some(Slot::Ready(_)) => {}
-            _ => return None,
+    #[inline]
+    pub(super) fn pop_ready(&mut self) -> Option<Ready<'_>> {
+        if self.waits() {
+            return None;
         }
+        let slot = self.slots.pop_front()?;
         self.first = self.first.wrapping_add(1);
-        match self.slots.pop_front() {
-            Some(Slot::Ready(reply)) => Some(reply),
-            _ => None,
+        match slot {
+            Slot::Waiting => None,
+            Slot::Early { start, bytes } => {
+                let range = start as usize..start as usize + bytes as usize;
+                self.early_bytes -= bytes as usize;
+                Some(Ready::Lent(self.early.get(range).unwrap_or_default()))
+            }
+            Slot::Large(reply) => Some(Ready::Owned(*reply)),
         }
     }
 
-    /// All replies that wait here, for their buffers to be used again.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Vec<u8>> + '_ {
-        self.slots.drain(..).filter_map(|slot| match slot {
-            Slot::Ready(reply) => Some(reply),
-            Slot::Waiting => None,
-        })
+    /// Forgets all slots.
+    pub(super) fn clear(&mut self) {
+        self.slots.clear();
+        self.early_bytes = 0;
     }
 
     /// Gives the memory of an empty ring back: an idle client owns none.
     #[inline]
     pub(super) fn give_ring(&mut self, rings: &mut Rings) {
-        if self.slots.is_empty() && self.slots.capacity() > 0 {
-            let ring = std::mem::take(&mut self.slots);
-            if rings.len() < RINGS_MAX && ring.capacity() <= RING_SLOTS_MAX {
-                rings.push(ring);
-            }
+        if !self.slots.is_empty() || self.slots.capacity() == 0 {
+            return;
+        }
+        let slots = std::mem::take(&mut self.slots);
+        if rings.slots.len() < RINGS_MAX && slots.capacity() <= RING_SLOTS_MAX {
+            rings.slots.push(slots);
+        }
+        let mut early = std::mem::take(&mut self.early);
+        early.clear();
+        if early.capacity() > 0
+            && early.capacity() <= EARLY_BYTES_KEPT_MAX
+            && rings.early.len() < RINGS_MAX
+        {
+            rings.early.push(early);
         }
     }
 }
@@ -107,23 +211,66 @@ impl Order {
 mod tests {
     use super::*;
 
+    fn ready(order: &mut Order) -> Option<Vec<u8>> {
+        order.pop_ready().map(|reply| match reply {
+            Ready::Lent(bytes) => bytes.to_vec(),
+            Ready::Owned(bytes) => bytes,
+        })
+    }
+
     #[test]
     fn replies_leave_in_the_order_of_requests() {
         let mut order = Order { first: u32::MAX - 1, ..Order::default() };
-        let seqs: Vec<u32> = (0..4).map(|_| order.push(Slot::Waiting, &mut Rings::new())).collect();
-        assert_eq!(seqs, [u32::MAX - 1, u32::MAX, 0, 1], "sequence numbers wrap");
-        for (seq, reply) in [(seqs[2], b"c"), (seqs[1], b"b")] {
+        let mut rings = Rings::default();
+        let seqs: Vec<u32> = (0..5).map(|_| order.push(&mut Rings::default())).collect();
+        assert_eq!(seqs, [u32::MAX - 1, u32::MAX, 0, 1, 2], "sequence numbers wrap");
+        let large = vec![b'd'; EARLY_REPLY_BYTES_MAX + 1];
+        for (seq, reply) in [(seqs[2], &b"c"[..]), (seqs[3], &large), (seqs[1], b"")] {
             assert!(!order.is_first(seq));
-            *order.waiting(seq).unwrap() = Slot::Ready(reply.to_vec());
-            assert!(order.waiting(seq).is_none(), "a slot is answered once");
-            assert!(order.pop_ready().is_none(), "the first is still waiting");
+            assert!(order.keep(seq, reply, &mut rings));
+            assert!(!order.keep(seq, b"again", &mut rings), "a slot is answered once");
+            assert!(!order.keep_owned(seq, b"again".to_vec()), "a slot is answered once");
+            assert!(order.waits(), "the first is still waiting");
+            assert_eq!(ready(&mut order), None);
         }
+        assert!(
+            !order.keep(3, b"nobody's", &mut rings)
+                && !order.keep(seqs[0] - 1, b"nobody's", &mut rings)
+        );
         assert!(order.is_first(seqs[0]));
         order.pop();
-        assert_eq!(order.pop_ready(), Some(b"b".to_vec()));
-        assert_eq!(order.pop_ready(), Some(b"c".to_vec()));
-        assert!(order.pop_ready().is_none());
-        assert!(order.is_first(seqs[3]));
+        assert!(!order.waits());
+        assert_eq!(ready(&mut order), Some(Vec::new()));
+        assert_eq!(ready(&mut order), Some(b"c".to_vec()));
+        assert_eq!(ready(&mut order), Some(large));
+        assert_eq!(ready(&mut order), None);
+        assert!(order.is_first(seqs[4]) && order.waits());
         assert_eq!(order.len(), 1);
+    }
+
+    /// Some reply always waits, so the buffer never runs empty; it does not grow for that.
+    #[test]
+    fn what_has_left_takes_no_memory_for_ever() {
+        let mut order = Order::default();
+        let text = |seq: u32| seq.to_string().into_bytes().repeat(1 + seq as usize % 300);
+        let ask_twice = |order: &mut Order| {
+            order.push(&mut Rings::default());
+            let second = order.push(&mut Rings::default());
+            assert!(order.keep(second, &text(second), &mut Rings::default()));
+        };
+        ask_twice(&mut order);
+        for first in (0..20_000).step_by(2) {
+            ask_twice(&mut order);
+            assert!(order.is_first(first));
+            order.pop();
+            assert_eq!(ready(&mut order), Some(text(first + 1)), "reply {}", first + 1);
+            assert_eq!(ready(&mut order), None);
+            assert!(order.early_bytes > 0);
+        }
+        assert!(order.early.capacity() < 4 * EARLY_WASTE_BYTES);
+        order.clear();
+        let mut rings = Rings::default();
+        order.give_ring(&mut rings);
+        assert!(order.is_empty() && order.early.capacity() == 0, "an idle client owns none");
     }
 }

@@ -4,11 +4,11 @@ use crate::base::ids::{ClientId, LaneId};
 use crate::base::limits::REPLY_STREAM_BYTES;
 use crate::base::time::Now;
 use crate::relay::api::{Ask, Dirty, Report};
-use crate::relay::client::{Phase, Stall};
+use crate::relay::client::{Client, Phase, Stall};
 use crate::relay::lane::{Flow, LaneState, Target};
-use crate::relay::order::Slot;
+use crate::relay::order::{EARLY_REPLY_BYTES_MAX, Ready};
 use crate::relay::plants::{Plant, planted};
-use crate::relay::{Relay, admit, give_spare, step};
+use crate::relay::{Pool, Relay, admit, give_spare, step};
 use crate::resp::reply::Scanned;
 use crate::stats::cells::{PoolMetric, ShardMetric};
 
@@ -252,45 +252,73 @@ impl Relay {
         if !client.order.is_first(seq) {
             return self.keep(id, seq, reply);
         }
-        self.put_client(id, reply);
-        self.end_first_slot(id);
+        self.buffered_bytes += reply.bytes().len();
+        match reply {
+            Reply::Lent(bytes) => client.outbox.put(bytes, &mut self.chunks),
+            Reply::Owned(bytes) => client.outbox.put_owned(bytes, &mut self.chunks),
+        }
+        if !client.dirty {
+            client.dirty = true;
+            self.dirty.push_back(Dirty::Client(id));
+        }
+        if client.output_bytes() > client_output_max_bytes(&self.pools, client) {
+            self.close_for_output(id);
+            return self.end_first_slot(id);
+        }
+        client.order.pop();
+        if client.order.waits() && client.stall.is_none() {
+            return; // nothing follows from it
+        }
+        self.after_first_slot(id);
     }
 
     /// A reply that comes before its turn.
     fn keep(&mut self, id: ClientId, seq: u32, reply: Reply<'_>) {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
-        let Some(slot) = client.order.waiting(seq) else {
+        let bytes = reply.bytes().len();
+        let kept = match reply {
+            Reply::Owned(large) if bytes > EARLY_REPLY_BYTES_MAX => {
+                client.order.keep_owned(seq, large)
+            }
+            small => client.order.keep(seq, small.bytes(), &mut self.rings),
+        };
+        if !kept {
             debug_assert!(false, "a slot is answered exactly once");
             return;
-        };
-        let kept = match reply {
-            Reply::Owned(bytes) => bytes,
-            Reply::Lent(bytes) => {
-                let mut spare = self.spares.pop().unwrap_or_default();
-                spare.extend_from_slice(bytes);
-                spare
-            }
-        };
-        client.held_bytes += kept.len();
-        self.buffered_bytes += kept.len();
-        *slot = Slot::Ready(kept);
-        self.check_output(id);
+        }
+        client.held_bytes += bytes;
+        self.buffered_bytes += bytes;
+        if client.output_bytes() > client_output_max_bytes(&self.pools, client) {
+            self.close_for_output(id);
+        }
     }
 
     /// The first slot's reply has left: so do those behind it that are ready.
     #[inline]
     fn end_first_slot(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id.index, id.generation) {
+            client.order.pop();
+            self.after_first_slot(id);
+        }
+    }
+
+    /// What follows when a client's first slot has gone.
+    fn after_first_slot(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
-        client.order.pop();
         while let Some(reply) = client.order.pop_ready() {
             // What was held now waits in the outbox: the core's budget stays as it is.
-            client.held_bytes = client.held_bytes.saturating_sub(reply.len());
-            if reply.capacity() > super::SPARE_BYTES_MAX {
-                client.outbox.put_owned(reply, &mut self.chunks);
-            } else {
-                client.outbox.put(&reply, &mut self.chunks);
-                give_spare(&mut self.spares, reply);
-            }
+            let bytes = match reply {
+                Ready::Lent(bytes) => {
+                    client.outbox.put(bytes, &mut self.chunks);
+                    bytes.len()
+                }
+                Ready::Owned(reply) => {
+                    let bytes = reply.len();
+                    client.outbox.put_owned(reply, &mut self.chunks);
+                    bytes
+                }
+            };
+            client.held_bytes = client.held_bytes.saturating_sub(bytes);
         }
         // What may follow from a slot that became free.
         if client.order.is_empty() {
@@ -334,8 +362,7 @@ impl Relay {
     #[inline]
     fn check_output(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
-        let limits = &self.pools[client.pool.index()].config.limits;
-        if client.output_bytes() > limits.client_output_max_bytes {
+        if client.output_bytes() > client_output_max_bytes(&self.pools, client) {
             self.close_for_output(id);
         }
     }
@@ -381,10 +408,7 @@ impl Relay {
     }
 
     /// A client to which bytes may still be sent.
-    pub(super) fn live_client(
-        &mut self,
-        id: ClientId,
-    ) -> Option<&mut crate::relay::client::Client> {
+    pub(super) fn live_client(&mut self, id: ClientId) -> Option<&mut Client> {
         self.client(id).filter(|client| client.phase != Phase::Closed)
     }
 
@@ -398,9 +422,17 @@ impl Relay {
             give_spare(&mut self.spares, reply);
             return;
         }
-        client.held_bytes += reply.len();
-        self.buffered_bytes += reply.len();
-        client.order.push(Slot::Ready(reply), &mut self.rings);
-        self.check_output(id);
+        let seq = client.order.push(&mut self.rings);
+        if reply.len() > EARLY_REPLY_BYTES_MAX {
+            return self.keep(id, seq, Reply::Owned(reply));
+        }
+        self.keep(id, seq, Reply::Lent(&reply));
+        give_spare(&mut self.spares, reply);
     }
+}
+
+/// So much may wait for this client.
+#[inline]
+fn client_output_max_bytes(pools: &[Pool], client: &Client) -> usize {
+    pools[client.pool.index()].config.limits.client_output_max_bytes
 }

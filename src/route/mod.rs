@@ -106,6 +106,12 @@ impl Router {
         }
     }
 
+    /// Whether `shard_of` looks at its random number.
+    #[inline]
+    pub fn is_random(&self) -> bool {
+        matches!(self.distribution, Distribution::Random)
+    }
+
     /// The 32 bits that the distribution places: the hash of the [`tagged`](Router::tagged) part.
     /// A pool of one shard, and the distribution random, do not look at it.
     #[inline]

@@ -14,7 +14,8 @@ run: toolchain servers ## build and start a throw-away stack: three redis-server
 	exec ./target/release/corelay demo
 
 test: toolchain servers clients ## all tests, against real servers and client libraries; the budget of instructions
-	@.ci/need nutcracker=nutcracker valgrind=valgrind
+	@.ci/need nutcracker=nutcracker valgrind=valgrind faketime=faketime \
+		ip=iproute2 nft=nftables unshare=util-linux mount=mount
 	cargo test --locked
 	perf/instructions
 

@@ -7,12 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // A core that has panicked owes its clients replies that nobody will pair any more: the whole
-    // process ends, and whoever supervises it starts it again. (Release builds abort anyway.)
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        std::process::abort();
-    }));
     corelay::cli::run(std::env::args_os())
 }

@@ -134,11 +134,20 @@ pub const BUSY_TICK_MS: u64 = 100;
 pub const FAREWELL_MS: u64 = 1_000;
 /// … and for so many bytes.
 pub const FAREWELL_BYTES: usize = 1024 * 1024;
+/// At the start, addresses that are in use are waited for so long, all together, ms: a killed proxy's
+/// ring holds its listeners until the kernel has taken it apart, some ms after the process ended …
+pub const LISTEN_IN_USE_MAX_MS: u64 = 1_000;
+/// … and tried again after so long, ms.
+pub const LISTEN_AGAIN_MS: u64 = 5;
 /// Pause after descriptors ran out before new clients are accepted again, ms.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 /// Descriptors that a core needs beside its clients: 4 rings, 4 event descriptors, a reserve for
 /// one more listener each, and lanes to 100 nodes in 2 protocol versions.
 pub const CORE_DESCRIPTORS: usize = 256;
+/// Descriptors without which no core starts: rings, event descriptors, a listener, a lane …
+pub const CORE_DESCRIPTORS_MIN: usize = 8;
+/// … and those of everything else: log, signals, ports.
+pub const DESCRIPTORS_MIN: usize = 16;
 /// Locked memory without which no core starts, bytes (glommio's own bound).
 pub const LOCKED_MEMORY_MIN_BYTES: u64 = 512 * 1024;
 /// An idle lane is asked for a sign of life after so long, s …

@@ -11,10 +11,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::base::ids::PoolId;
+use crate::base::limits::{LISTEN_AGAIN_MS, LISTEN_IN_USE_MAX_MS};
 use crate::config::model::{Config, Listen, PoolConfig};
 
 /// A listening socket of one core.
@@ -52,13 +54,10 @@ fn other(doing: &'static str) -> impl Fn(io::Error) -> Why {
 pub fn bind(config: &Config, cores: usize) -> Result<Vec<Vec<Listener>>, Vec<ListenError>> {
     let mut by_core: Vec<Vec<Listener>> = (0..cores).map(|_| Vec::new()).collect();
     let mut complaints = Vec::new();
+    let mut waits_left = LISTEN_IN_USE_MAX_MS / LISTEN_AGAIN_MS;
     for (number, pool) in config.pools.iter().enumerate() {
         for listen in &pool.listen {
-            let bound = match listen {
-                Listen::Tcp(address) => bind_tcp(*address, pool, cores),
-                Listen::Unix { path, mode } => bind_unix(path, *mode, pool, cores),
-            };
-            match bound {
+            match bind_patiently(listen, pool, cores, &mut waits_left) {
                 Ok(sockets) => {
                     for (of_core, (at, socket)) in by_core.iter_mut().zip(sockets) {
                         let pool = PoolId(number as u16);
@@ -76,6 +75,27 @@ pub fn bind(config: &Config, cores: usize) -> Result<Vec<Vec<Listener>>, Vec<Lis
 }
 
 type Bound = Vec<(Listen, OwnedFd)>;
+
+/// Waits for an address that is in use: the kernel takes a ring apart, and what it listens on, some
+/// time after its process was killed, so the one that a supervisor starts at once may be too early.
+fn bind_patiently(
+    listen: &Listen,
+    pool: &PoolConfig,
+    cores: usize,
+    waits_left: &mut u64,
+) -> Result<Bound, Why> {
+    loop {
+        let bound = match listen {
+            Listen::Tcp(address) => bind_tcp(*address, pool, cores),
+            Listen::Unix { path, mode } => bind_unix(path, *mode, pool, cores),
+        };
+        if !matches!(bound, Err(Why::InUse)) || *waits_left == 0 {
+            return bound;
+        }
+        *waits_left -= 1;
+        std::thread::park_timeout(Duration::from_millis(LISTEN_AGAIN_MS));
+    }
+}
 
 fn bind_tcp(address: SocketAddr, pool: &PoolConfig, cores: usize) -> Result<Bound, Why> {
     // SO_REUSEPORT would let a second proxy take half of the clients in silence: a first bind
@@ -235,6 +255,18 @@ mod tests {
             "pool cache: listen {at}: address already in use; another process has it, see ss -ltnp"
         );
         assert_eq!(complaint(at), expected);
+    }
+
+    #[test]
+    fn an_address_that_is_given_up_soon_is_waited_for() {
+        let first = bind(&config(vec![tcp("127.0.0.1:0")]), 1).unwrap();
+        let at = first[0][0].at.clone();
+        let leaving = std::thread::spawn(move || {
+            std::thread::park_timeout(Duration::from_millis(50));
+            drop(first);
+        });
+        bind(&config(vec![at]), 1).unwrap();
+        leaving.join().unwrap();
     }
 
     #[test]

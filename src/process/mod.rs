@@ -4,6 +4,7 @@
 //! before the first client is accepted.
 
 pub mod demo;
+mod panic;
 mod report;
 
 use std::io::Write;
@@ -15,7 +16,7 @@ use crossbeam::channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::base::limits::{CONTROL_DESCRIPTORS, DRAIN_MS};
+use crate::base::limits::{CONTROL_DESCRIPTORS, CORE_DESCRIPTORS_MIN, DESCRIPTORS_MIN, DRAIN_MS};
 use crate::config::model::{Config, LogLevel};
 use crate::control::admin::{self, AdminHandle};
 use crate::control::publisher::Publisher;
@@ -63,6 +64,7 @@ enum HangUp {
 
 /// Runs until a signal ends it; `ready` is called when clients are served.
 fn run_with(config: Config, hang_up: HangUp, ready: impl FnOnce(&Config)) -> ExitCode {
+    panic::end_the_process();
     // Signals first: one that comes while booting must not be lost, nor kill us half-way.
     let signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2]);
     let signals = match signals.and_then(forward_signals) {
@@ -105,8 +107,7 @@ fn complain(complaints: &[String]) -> ExitCode {
 fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
     let one = |text: String| vec![text];
     memory::no_huge_pages();
-    let descriptors = descriptors::raise_limit()
-        .map_err(|error| one(format!("the limit of descriptors can not be read: {error}")))?;
+    let descriptors = raise_descriptors(config.proxy.cores.len()).map_err(one)?;
     let logger = log::init(config.proxy.log_level, config.proxy.log_file.as_deref())
         .map_err(|error| one(format!("the log can not be opened: {error}")))?;
     let (topology, resolver) = resolver::resolve_all(&config, &logger)
@@ -173,6 +174,21 @@ fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
         _resolver: resolver,
         _watch: watch,
     })
+}
+
+/// As many descriptors as we may have. Too few to start are told of here, before one after the other
+/// is missed.
+fn raise_descriptors(cores: usize) -> Result<u64, String> {
+    let limit = descriptors::raise_limit()
+        .map_err(|error| format!("the limit of descriptors can not be read: {error}"))?;
+    let least = (DESCRIPTORS_MIN + cores * CORE_DESCRIPTORS_MIN) as u64;
+    if limit < least {
+        return Err(format!(
+            "descriptors are limited to {limit}, at least {least} are needed for {cores} core(s) \
+             without a client; raise LimitNOFILE in the systemd unit, or ulimit -n"
+        ));
+    }
+    Ok(limit)
 }
 
 /// Hands each topology to all who route by it, and to who shows it.

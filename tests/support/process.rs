@@ -18,7 +18,17 @@ impl Process {
     /// Starts `command`; what it says goes to the file `log`.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Process {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
-        let errors = file.try_clone().expect("a second handle of the log file");
+        Process::start_with_stderr(name, command, log, file)
+    }
+
+    /// The same with a standard error of its own.
+    pub fn start_with_stderr(
+        name: &str,
+        command: &mut Command,
+        log: &Path,
+        errors: File,
+    ) -> Process {
+        let file = File::options().create(true).append(true).open(log).expect("a log file");
         let child = command.stdin(Stdio::null()).stdout(file).stderr(errors).spawn();
         let program = command.get_program().to_string_lossy().into_owned();
         let child = child.unwrap_or_else(|error| {

@@ -1,13 +1,16 @@
 //! The proxy under test.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{PATIENCE, Port, Wire, process::Process, wait_until};
+use super::{PATIENCE, Port, Stopwatch, Wire, encode, process::Process, wait_until};
 
 /// What a test may want different from the harness's ordinary configuration.
 #[derive(Clone, Debug)]
@@ -24,6 +27,12 @@ pub struct Options {
     pub tables: String,
     /// Further listeners beside the ordinary one.
     pub listen: Vec<String>,
+    /// A program, and its arguments, that starts the proxy: `prlimit --nofile=128`, `nsenter …`.
+    pub launcher: Vec<String>,
+    /// Clients come by this unix socket: the proxy's network may not be that of the test.
+    pub by_socket: Option<PathBuf>,
+    /// Where its standard error goes instead of to the harness's log.
+    pub stderr: Option<Arc<File>>,
 }
 
 impl Default for Options {
@@ -35,6 +44,9 @@ impl Default for Options {
             pool: "dangerous_commands = \"allow\"\n".to_owned(),
             tables: String::new(),
             listen: Vec::new(),
+            launcher: Vec::new(),
+            by_socket: None,
+            stderr: None,
         }
     }
 }
@@ -42,6 +54,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Proxy {
     process: Process,
+    options: Options,
     listen: Port,
     admin: Option<Port>,
     config: PathBuf,
@@ -62,34 +75,59 @@ impl Proxy {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("corelay.toml");
         std::fs::write(&path, config).expect("a written configuration");
-        Proxy::run(path, directory, listen, Some(admin))
+        Proxy::run(path, directory, (listen, Some(admin)), options)
     }
 
     /// Serves a file that is there (a nutcracker.yml, say) which listens on `listen`.
     pub fn start_with_file(path: &Path, listen: Port) -> Proxy {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        Proxy::run(path.to_owned(), directory, listen, None)
+        Proxy::run(path.to_owned(), directory, (listen, None), &Options::default())
     }
 
-    fn run(config: PathBuf, directory: TempDir, listen: Port, admin: Option<Port>) -> Proxy {
-        let process = spawn(&config, &directory);
-        let mut proxy = Proxy { process, listen, admin, config, directory };
+    fn run(
+        config: PathBuf,
+        directory: TempDir,
+        (listen, admin): (Port, Option<Port>),
+        options: &Options,
+    ) -> Proxy {
+        let process = spawn(&config, &directory, options);
+        let options = options.clone();
+        let mut proxy = Proxy { process, options, listen, admin, config, directory };
         proxy.wait_ready();
         proxy
     }
 
+    /// SIGKILL, and started again as it was; gives how long it took to answer again.
+    pub fn kill_and_restart(&mut self) -> Duration {
+        self.process.kill_hard();
+        let since = Stopwatch::start();
+        self.process = spawn(&self.config, &self.directory, &self.options);
+        self.wait_ready();
+        since.elapsed()
+    }
+
     fn wait_ready(&mut self) {
-        let address = self.listen.address;
+        let connect = self.connector();
         wait_until(PATIENCE, "corelay answers PING", || {
             if let Some(status) = self.process.ended() {
                 let config = std::fs::read_to_string(&self.config).unwrap_or_default();
                 let said = self.process.log_end();
                 panic!("corelay ended ({status}) instead of serving:\n{config}\nit said: {said}");
             }
-            let Ok(mut wire) = Wire::try_connect(address) else { return false };
-            wire.request(&["PING"]);
+            let Ok(mut wire) = connect() else { return false };
+            // It may be full.
+            let _ = wire.try_send(&encode(&["PING"]));
             wire.next().is_ok()
         });
+    }
+
+    /// How clients connect; for threads that outlive a borrow of the proxy.
+    pub fn connector(&self) -> impl Fn() -> io::Result<Wire> + Send + Sync + use<> {
+        let (address, socket) = (self.listen.address, self.options.by_socket.clone());
+        move || match &socket {
+            Some(path) => Wire::try_connect_unix(path),
+            None => Wire::try_connect(address),
+        }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -101,7 +139,7 @@ impl Proxy {
     }
 
     pub fn client(&self) -> Wire {
-        Wire::connect(self.listen.address)
+        self.connector()().unwrap_or_else(|error| panic!("no connection: {error}"))
     }
 
     pub fn process(&mut self) -> &mut Process {
@@ -160,10 +198,24 @@ impl Proxy {
     }
 }
 
-fn spawn(config: &Path, directory: &TempDir) -> Process {
-    let mut command = Command::new(binary());
+fn spawn(config: &Path, directory: &TempDir, options: &Options) -> Process {
+    let mut command = match options.launcher.split_first() {
+        Some((launcher, args)) => {
+            let mut command = Command::new(launcher);
+            command.args(args).arg(binary());
+            command
+        }
+        None => Command::new(binary()),
+    };
     command.arg("run").arg("-c").arg(config).current_dir(directory.path());
-    Process::start("corelay", &mut command, &directory.path().join("corelay.log"))
+    let log = directory.path().join("corelay.log");
+    match &options.stderr {
+        Some(stderr) => {
+            let stderr = stderr.try_clone().expect("a second handle");
+            Process::start_with_stderr("corelay", &mut command, &log, stderr)
+        }
+        None => Process::start("corelay", &mut command, &log),
+    }
 }
 
 fn config_toml(
@@ -174,6 +226,7 @@ fn config_toml(
 ) -> String {
     let mut listens = vec![listen.address.to_string()];
     listens.extend(options.listen.iter().cloned());
+    listens.extend(options.by_socket.iter().map(|path| format!("unix:{}", path.display())));
     let mut toml = format!(
         "[proxy]\ncores = {}\nadmin_listen = \"{}\"\n{}\n\
          [[pool]]\nname = \"cache\"\nlisten = {listens:?}\n\

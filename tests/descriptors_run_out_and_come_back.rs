@@ -9,11 +9,13 @@
 mod support;
 
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::process::Process;
 use support::proxy::binary;
-use support::{PATIENCE, Port, Redis, Stopwatch, Value, Wire, encode, wait_until};
+use support::{PATIENCE, Port, Redis, Stopwatch, Threads, Value, Wire, encode, wait_until};
 use tempfile::TempDir;
 
 struct Limited {
@@ -22,7 +24,7 @@ struct Limited {
     /// The first client, which waited for the start.
     first: Wire,
     _directory: TempDir,
-    _redis: Redis,
+    redis: Redis,
 }
 
 impl Limited {
@@ -50,7 +52,7 @@ impl Limited {
             first.is_some()
         });
         let first = first.expect("a connection");
-        Limited { process, listen, first, _directory: directory, _redis: redis }
+        Limited { process, listen, first, _directory: directory, redis }
     }
 
     /// The limit under which a process that has opened what this one has can open `count` more.
@@ -112,6 +114,51 @@ fn clients_beyond_those_that_descriptors_are_left_for_are_told() {
     }
     drop(served);
     wait_until(PATIENCE, "somebody is let in again", || {
+        proxy.knock(1).iter_mut().all(|client| client.next().is_ok_and(|reply| !reply.is_error()))
+    });
+}
+
+#[test]
+fn a_flood_under_a_low_limit_takes_no_descriptor_from_the_stores() {
+    let mut proxy = Limited::start(128);
+    assert_eq!(proxy.first.exchange(&["SET", "key", "value"]), Value::ok());
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut flood = Threads::default();
+    for _ in 0..3 {
+        let (stop, address) = (Arc::clone(&stop), proxy.listen.address);
+        flood.run(move || {
+            // 200 at a time, against 128 descriptors: some served, some told, some gone at once.
+            while !stop.load(Ordering::SeqCst) {
+                let mut clients: Vec<Wire> =
+                    (0..200).filter_map(|_| Wire::try_connect(address).ok()).collect();
+                for client in &mut clients {
+                    let _ = client.try_send(&encode(&["PING"]));
+                }
+                for client in clients.iter_mut().step_by(10) {
+                    match client.next() {
+                        Ok(Value::Error(text)) => {
+                            assert_eq!(text, "ERR max number of clients reached");
+                        }
+                        Ok(reply) => assert_eq!(reply.text(), "PONG"),
+                        Err(_) => {}
+                    }
+                }
+            }
+        });
+    }
+    for _ in 0..3 {
+        proxy.redis.restart_same_port();
+        let first = &mut proxy.first;
+        wait_until(PATIENCE, "the store is connected again in the middle of the flood", || {
+            first.exchange(&["SET", "key", "value"]) == Value::ok()
+        });
+        for _ in 0..100 {
+            assert_eq!(first.exchange(&["GET", "key"]), Value::bulk("value"));
+        }
+    }
+    stop.store(true, Ordering::SeqCst);
+    flood.join();
+    wait_until(PATIENCE, "all is well again", || {
         proxy.knock(1).iter_mut().all(|client| client.next().is_ok_and(|reply| !reply.is_error()))
     });
 }

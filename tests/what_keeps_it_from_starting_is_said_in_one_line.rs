@@ -4,6 +4,7 @@
 //! Mechanics: a seccomp filter refuses the three system calls of io_uring, as the profiles of most
 //! containers do; limits are set by prlimit. Why it must stay: a service that fails in a loop with
 //! a panic's backtrace is searched for hours.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,13 +1,13 @@
 # Everything that a newcomer types. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sim bench perf fmt lint clients toolchain servers
+.PHONY: help run test sim fuzz fuzz-replay bench perf fmt lint clients toolchain servers
 
 VENV := .venv
 RECORD ?= all-loads
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: toolchain servers ## build and start a throw-away stack: three redis-servers, the proxy in front
 	cargo build --release --locked
@@ -22,6 +22,13 @@ test: toolchain servers clients ## all tests, against real servers and client li
 sim: toolchain ## the relay under seeded simulation: SEEDS=5000 fresh ones, or SEED=n once more
 	SEEDS=$(or $(SEEDS),5000) cargo test --locked --lib finds_no_wrong_reply -- --nocapture
 
+fuzz: toolchain ## every reader and the relay under libFuzzer: FUZZ_SECONDS=600 each, TARGETS="relay toml"
+	@.ci/need c++=build-essential
+	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),30) tests/fuzz/run $(TARGETS)
+
+fuzz-replay: toolchain ## one input once more: TARGET=relay INPUT=file
+	FUZZ_TARGET=$(TARGET) FUZZ_INPUT=$(abspath $(INPUT)) cargo test --locked --lib inputs_of_the_corpus_hold -- --nocapture
+
 bench: toolchain ## in-process benchmarks: parser, scanner, lookup, hash, the whole relay
 	cargo bench --locked
 
@@ -32,9 +39,11 @@ perf: toolchain servers $(VENV)/.envoy ## the proxies side by side, recorded in 
 
 fmt: ## format
 	cargo fmt
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml
 
 lint: toolchain ## format, clippy, licences: what is checked before the tests
 	cargo fmt --check
+	cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	.ci/licences
 

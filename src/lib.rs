@@ -8,6 +8,7 @@
 //! ```text
 //! top      main ─▶ cli          the command line: check, explain, placement, import, run, demo, probe
 //!                  process      boots both planes, listens to signals, ends in order; demo
+//!          fuzz                 the targets of tests and fuzzers; not in the program
 //! ───────────────────────────────────────────────────────────────────────────────────────────
 //! door     mailbox              what a core can be told: one bounded lock-free mailbox each
 //! 4        reactor              one core: pinned thread, turns, accepting, balance of clients
@@ -76,11 +77,16 @@
 //! Limits are checked where bytes come in (`may_take_in`) and where they wait (`stall_feeder`,
 //! `check_output`); all of them stand in `base::limits`.
 
+// What tests have for themselves the fuzzer builds too, and uses a part of.
+#![cfg_attr(all(fuzzing, not(test)), allow(dead_code, reason = "of tests"))]
+
 pub mod base;
 pub mod cli;
 pub mod command;
 pub mod config;
 pub mod control;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod log;
 pub mod mailbox;
 pub mod net;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Every room and those that it may use. Only these: a new room needs a line.
-const FLOORS: [(&str, &[&str]); 18] = [
+const FLOORS: [(&str, &[&str]); 19] = [
     // Floor 0: knows nothing of Redis.
     ("base", &[]),
     // Floor 1: the protocol; no sockets, no time.
@@ -42,6 +42,8 @@ const FLOORS: [(&str, &[&str]); 18] = [
     ),
     ("cli", &["base", "command", "config", "control", "log", "process", "resp", "route", "stats"]),
     ("main", &["cli"]),
+    // Not in the program: the targets of tests and fuzzers.
+    ("fuzz", &["command", "config", "relay", "resp"]),
     ("lib", &[]),
 ];
 
@@ -283,10 +285,12 @@ fn nothing_is_left_for_later() {
 #[test]
 fn crates_come_from_crates_io_and_locks_name_no_host() {
     let mut complaints = Vec::new();
-    let lock = read(&root().join("Cargo.lock"));
-    for line in lock.lines().filter(|line| line.starts_with("source = ")) {
-        if !line.contains("crates.io-index") || !line.contains("registry+") {
-            complaints.push(format!("Cargo.lock: {line}"));
+    for file in ["Cargo.lock", "tests/fuzz/Cargo.lock"] {
+        let lock = read(&root().join(file));
+        for line in lock.lines().filter(|line| line.starts_with("source = ")) {
+            if !line.contains("crates.io-index") || !line.contains("registry+") {
+                complaints.push(format!("{file}: {line}"));
+            }
         }
     }
     let lock = read(&root().join("tests/clients/package-lock.json"));
@@ -296,6 +300,54 @@ fn crates_come_from_crates_io_and_locks_name_no_host() {
     if !read(&root().join("tests/clients/.npmrc")).contains("omit-lockfile-registry-resolved=true")
     {
         complaints.push("tests/clients/.npmrc: locks would name a host".to_owned());
+    }
+    expect_none(&complaints);
+}
+
+/// The packages of a Cargo.lock: name, version, and the lines of each.
+fn packages(lock: &str) -> Vec<(&str, &str, &str)> {
+    lock.split("[[package]]")
+        .skip(1)
+        .map(|text| {
+            let value = |key: &str| {
+                let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+                line.split('"').nth(1).unwrap_or_default()
+            };
+            (value("name = "), value("version = "), text)
+        })
+        .collect()
+}
+
+#[test]
+fn the_fuzzer_is_built_of_the_same_crates() {
+    const OF_THE_FUZZER: [&str; 4] = ["corelay-fuzz", "libfuzzer-sys", "arbitrary", "jobserver"];
+    let mut complaints = Vec::new();
+    let lock = read(&root().join("Cargo.lock"));
+    let fuzz_lock = read(&root().join("tests/fuzz/Cargo.lock"));
+    let (known, used) = (packages(&lock), packages(&fuzz_lock));
+    for (name, version, _) in &used {
+        let same = known.iter().any(|(other, of, _)| other == name && of == version);
+        if !same && !OF_THE_FUZZER.contains(name) {
+            complaints.push(format!("tests/fuzz/Cargo.lock: {name} {version}"));
+        }
+    }
+    let (_, _, ours) =
+        used.iter().find(|(name, ..)| *name == "corelay").expect("the fuzzer needs corelay");
+    let manifest = read(&root().join("Cargo.toml"));
+    let section = manifest.split("\n[dependencies]\n").nth(1).unwrap_or_default();
+    let section = section.split("\n[").next().unwrap_or_default();
+    for line in section.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split([' ', '=']).next().unwrap_or_default();
+        if !name.is_empty() && !ours.contains(&format!("\"{name}")) {
+            complaints.push(format!("tests/fuzz/Cargo.lock: {name} is missing"));
+        }
+    }
+    if !complaints.is_empty() {
+        complaints.push(
+            "cp Cargo.lock tests/fuzz/ && cargo metadata --manifest-path tests/fuzz/Cargo.toml \
+             --format-version 1 >/dev/null, and commit it"
+                .to_owned(),
+        );
     }
     expect_none(&complaints);
 }

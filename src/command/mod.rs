@@ -9,6 +9,8 @@ mod glob;
 pub mod keys;
 pub mod lookup;
 pub mod model;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 pub mod shape;
 pub mod table;
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub(super) struct Trouble {
 
 /// `host:port`, `[ipv6]:port`, `unix:/path`, `unix:/path MODE` (octal).
 pub(super) fn listen(text: &str) -> Result<ListenDraft, Trouble> {
-    let Some(rest) = text.strip_prefix("unix:") else {
+    let Some(rest) = unix(text) else {
         let (host, port) = host_port(text)?;
         return Ok(ListenDraft::Tcp { host, port });
     };
@@ -35,7 +35,7 @@ pub(super) fn listen(text: &str) -> Result<ListenDraft, Trouble> {
 
 /// `host:port`, `[ipv6]:port`, `unix:/path`.
 pub(super) fn node(text: &str) -> Result<NodeAddress, Trouble> {
-    match text.strip_prefix("unix:") {
+    match unix(text) {
         Some(path) => Ok(NodeAddress::Unix { path: socket_path(path)? }),
         None => host_port(text).map(|(host, port)| NodeAddress::Tcp { host, port }),
     }
@@ -51,6 +51,11 @@ pub fn sentinels(text: &str) -> Result<Vec<NodeAddress>, String> {
         Err(Trouble { why, remedy }) => Err(format!("{why}; {remedy}")),
     };
     text.split(',').map(address).collect()
+}
+
+/// What stands behind `unix:`, unless it is a port: a host may be called so.
+fn unix(text: &str) -> Option<&str> {
+    text.strip_prefix("unix:").filter(|rest| port_number(rest).is_err())
 }
 
 /// `host:port` or `[ipv6]:port`; brackets are taken off.
@@ -98,7 +103,7 @@ pub(super) fn socket_path(text: &str) -> Result<PathBuf, Trouble> {
     if !path.is_absolute() {
         return Err(trouble("the socket's path is not absolute", "write \"unix:/path\""));
     }
-    if text.len() > SOCKET_PATH_BYTES_MAX || text.bytes().any(|byte| byte < b' ') {
+    if text.len() > SOCKET_PATH_BYTES_MAX || text.chars().any(char::is_control) {
         let why = format!("the socket's path has control bytes or over {SOCKET_PATH_BYTES_MAX}");
         return Err(trouble(why, "use a shorter, plain path"));
     }
@@ -144,6 +149,7 @@ mod tests {
         assert_eq!(listen("[fe80::1%eth0]:1"), Ok(tcp("fe80::1%eth0", 1)));
         assert_eq!(listen("unix:/a/b.sock"), Ok(unix("/a/b.sock", None)));
         assert_eq!(listen("unix:/a/b c.sock 0660"), Ok(unix("/a/b c.sock", Some(0o660))));
+        assert_eq!(listen("unix:6379"), Ok(tcp("unix", 6379)));
         assert_eq!(node("unix:/a b"), Ok(NodeAddress::Unix { path: "/a b".into() }));
     }
 
@@ -171,6 +177,8 @@ mod tests {
             "unix:x",
             "unix:/a 1777",
             "unix:/a\nb",
+            "unix:/a\u{7f}b",
+            "unix:/a\u{9b}b",
             "redis://a:1",
             "a/b:1",
         ] {

@@ -121,18 +121,20 @@ fn read(path: &Path, name: &str) -> Result<(String, u32), Vec<Complaint>> {
     }
     // Access by group and others matters for files, not for a pipe or a terminal.
     let mode = if metadata.is_file() { metadata.mode() } else { 0 };
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok((text, mode)),
-        Err(error) => {
-            let valid = error.utf8_error().valid_up_to();
-            let line = 1 + error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count();
-            let mut complaints = Complaints::new(name);
-            let byte = error.as_bytes()[valid];
-            let why = format!("byte 0x{byte:02x} here is not UTF-8");
-            complaints.error(line, "", why).remedy("save the file as UTF-8");
-            Err(complaints.into_sorted())
-        }
-    }
+    Ok((text(bytes, name)?, mode))
+}
+
+/// The bytes of a file as text.
+pub(super) fn text(bytes: Vec<u8>, name: &str) -> Result<String, Vec<Complaint>> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count();
+        let mut complaints = Complaints::new(name);
+        let byte = error.as_bytes()[valid];
+        let why = format!("byte 0x{byte:02x} here is not UTF-8");
+        complaints.error(line, "", why).remedy("save the file as UTF-8");
+        complaints.into_sorted()
+    })
 }
 
 fn holds_secret(config: &Config) -> bool {

@@ -21,7 +21,9 @@ pub mod machine;
 pub mod model;
 pub mod names;
 mod nutcracker;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
+#[cfg(any(test, fuzzing))]
 pub(crate) mod sample;
 mod section;
 mod sentinel_table;

@@ -1,5 +1,7 @@
 //! Small configurations for unit tests: what a user gets who writes only what has to be written.
 
+#![allow(clippy::expect_used, reason = "part of tests, and of the fuzzer")]
+
 use std::sync::Arc;
 
 use crate::config::model::{Config, NodeAddress, PoolConfig, SentinelConfig, ShardConfig};

@@ -24,9 +24,6 @@ pub(super) fn server(text: &str) -> Result<ShardConfig, Trouble> {
     }
     let (host, port) = address.rsplit_once(':').ok_or_else(form)?;
     let number = port_number(port)?;
-    if host == "*" {
-        return Err(trouble("\"*\" is no host", "write a name or an address"));
-    }
     // Placement goes by the text as it is written, brackets and leading zeros included.
     let name = match name {
         Some(name) => name.to_owned(),
@@ -85,7 +82,7 @@ pub(super) fn number(text: &str) -> Option<u64> {
 
 fn host_name(host: &str) -> Result<String, Trouble> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let fits = is_host(bare) && !bare.is_empty() && (!bare.contains(':') || is_ipv6(bare));
+    let fits = is_host(bare) && !matches!(bare, "" | "*") && (!bare.contains(':') || is_ipv6(bare));
     match fits {
         true => Ok(bare.to_owned()),
         false => Err(trouble(format!("\"{host}\" is no host"), "write a name or an address")),
@@ -161,5 +158,6 @@ mod tests {
         assert_eq!(listen("::1:1"), tcp("::1"));
         assert_eq!(listen("localhost:1"), tcp("localhost"));
         assert!(listen("localhost").is_err());
+        assert!(listen("*:6380").is_err());
     }
 }

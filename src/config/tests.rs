@@ -7,25 +7,8 @@ mod sample_tests;
 mod sentinel_tests;
 mod toml_tests;
 
-use std::io;
-use std::net::SocketAddr;
-
+use super::properties::machine;
 use super::*;
-
-/// A machine with CPUs 0, 1, 2 and 5 that knows two names.
-pub(super) fn machine() -> Machine {
-    fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        match host {
-            "front" => Ok(vec![SocketAddr::from(([10, 0, 0, 9], port))]),
-            "both" => Ok(vec![
-                SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port)),
-                SocketAddr::from(([127, 0, 0, 1], port)),
-            ]),
-            _ => Err(io::Error::other("no such host")),
-        }
-    }
-    Machine { cpus: vec![0, 1, 2, 5], parallelism: 4, resolve }
-}
 
 pub(super) fn toml(text: &str) -> Result<Loaded, Vec<Complaint>> {
     parse_toml(text, "c.toml", &machine())

@@ -120,7 +120,7 @@ fn proxy_values(table: &Table<'_, '_>, machine: &Machine) -> ProxyConfig {
 
 fn log_file(table: &Table<'_, '_>) -> Option<std::path::PathBuf> {
     let path = table.text("log_file").filter(|path| path.value != "stderr")?;
-    if path.value.is_empty() || path.value.bytes().any(|byte| byte < b' ') {
+    if path.value.is_empty() || path.value.chars().any(char::is_control) {
         table
             .complain(path.line, "log_file", "this is no path")
             .quoted(&path.value)

@@ -28,11 +28,13 @@ pub(super) enum Value {
 /// The line and what is wrong there.
 pub(super) fn parse(text: &str) -> Result<Option<Node>, (usize, String)> {
     let mut reader = Reader::default();
+    // At the end of the text the parser counts one line more than there are.
+    let last = text.lines().count().max(1);
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
-            (error.marker().line(), format!("this is no YAML: {}", error.info()))
+            (error.marker().line().min(last), format!("this is no YAML: {}", error.info()))
         })?;
-        let line = span.start.line();
+        let line = span.start.line().min(last);
         reader.event(event, line).map_err(|why| (line, why.to_owned()))?;
     }
     Ok(reader.root)
@@ -125,6 +127,10 @@ mod tests {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert!(parse(&"[".repeat(100_000)).is_err());
+        // The line is one of the file's, also where the parser has come to its end.
+        for (text, line) in [("a: b\n{a: {a: ", 2), ("a: b\n---\nb: c", 3)] {
+            assert_eq!(parse(text).map_err(|(line, _)| line), Err(line), "{text}");
+        }
         assert_eq!(parse(""), Ok(None));
         assert_eq!(parse("# nothing\n"), Ok(None));
     }

@@ -25,6 +25,8 @@ mod admit;
 pub mod api;
 #[cfg(test)]
 mod budget_tests;
+#[cfg(any(test, fuzzing))]
+mod chance;
 mod client;
 mod clients;
 mod cores;
@@ -42,19 +44,24 @@ mod large_tests;
 mod local;
 mod order;
 mod pair;
-mod plants;
+pub(crate) mod plants;
 mod query;
 mod scan;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod script;
 mod scripts;
 mod session;
 #[cfg(test)]
 mod session_tests;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 mod sim_clients;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 mod sim_model;
-#[cfg(test)]
-mod sim_tests;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
+pub(crate) mod sim_tests;
 mod split;
 mod step;
 #[cfg(test)]
@@ -65,7 +72,8 @@ mod turn;
 mod wait;
 #[cfg(test)]
 mod wait_tests;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 mod world;
 
 use std::collections::VecDeque;

@@ -2,7 +2,7 @@
 
 /// What is done wrong on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plant {
+pub(crate) enum Plant {
     /// Two requests in flight change their places now and then.
     SwapTokens,
     /// Bytes of a connection that was lost are taken for those of its successor.
@@ -31,6 +31,6 @@ pub(super) fn planted(plant: Plant) -> bool {
 
 /// For the calling thread, from now on.
 #[cfg(test)]
-pub(super) fn plant(plant: Option<Plant>) {
+pub(crate) fn plant(plant: Option<Plant>) {
     PLANTED.set(plant);
 }

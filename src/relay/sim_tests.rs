@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::ids::{LaneId, PoolId};
+use crate::relay::Relay;
 use crate::relay::api::{Ask, ClientEnd, Dirty, LaneEnd};
+use crate::relay::chance::Chance;
 use crate::relay::lane::LaneState;
+#[cfg(test)]
 use crate::relay::plants::{self, Plant};
 use crate::relay::sim_model::*;
 use crate::relay::world::{World, pool_config};
-use crate::relay::{Random, Relay};
 use crate::resp::args::Request;
 use crate::resp::request::{Parsed, RequestParser};
 use crate::topology::{NodeEndpoint, PoolTopology, ShardTopology, Topology};
@@ -26,7 +28,7 @@ const SHARDS: usize = 3;
 
 pub(super) struct Simulation {
     pub(super) faults: bool,
-    pub(super) random: Random,
+    pub(super) random: Chance,
     pub(super) world: World,
     pub(super) players: Vec<Player>,
     pub(super) wires: Vec<Wire>,
@@ -41,8 +43,7 @@ pub(super) struct Simulation {
 }
 
 impl Simulation {
-    pub(super) fn new(seed: u64) -> Simulation {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    pub(super) fn new(mut random: Chance) -> Simulation {
         let faults = random.below(4) != 0;
         let mut pool = pool_config(SHARDS);
         pool.limits.client_inflight_max = 1 + random.below(40) as usize;
@@ -356,14 +357,29 @@ fn node_at(path: &Path) -> (Node, usize) {
     (if node == "/s" { Node::First } else { Node::Second }, shard.parse().unwrap())
 }
 
+#[cfg(test)]
 fn run(seed: u64) {
-    let mut simulation = Simulation::new(seed);
+    play(Chance::of_seed(seed));
+}
+
+/// The target `simulation`: bytes choose what a seed would.
+pub(crate) fn script(bytes: &[u8]) -> Result<(), String> {
+    play(Chance::of_bytes(bytes));
+    Ok(())
+}
+
+fn play(random: Chance) {
+    let mut simulation = Simulation::new(random);
     for _ in 0..150 {
+        if simulation.random.is_over() {
+            break;
+        }
         simulation.step();
     }
     simulation.calm();
 }
 
+#[cfg(test)]
 fn run_all(seeds: impl Iterator<Item = u64>) {
     for (number, seed) in seeds.enumerate() {
         if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {

@@ -10,10 +10,10 @@ pub mod args;
 pub mod encode;
 mod header;
 mod inline;
-#[doc(hidden)]
-pub mod naive;
-#[doc(hidden)]
-pub mod properties;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod naive;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 mod protocol_error;
 pub mod reply;
 pub mod request;

@@ -16,7 +16,7 @@ enum Stop<E> {
 }
 
 /// The first request of `bytes`, and its arguments.
-pub fn parse(
+pub(crate) fn parse(
     bytes: &[u8],
     limits: &RequestLimits,
 ) -> (Result<Parsed, ProtocolError>, Vec<Vec<u8>>) {
@@ -123,8 +123,72 @@ fn parse_line(bytes: &[u8], limits: &RequestLimits) -> Result<Parsed, Stop<Proto
     }
 }
 
+/// The words of an inline command; `None` if a quote is not closed, or does not end its word.
+pub(crate) fn words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut bytes = line.to_vec();
+    for end in [b'\n', b'\r'] {
+        if bytes.last() == Some(&end) {
+            bytes.pop();
+        }
+    }
+    bytes.reverse();
+    let mut words = Vec::new();
+    loop {
+        while bytes.last().is_some_and(|byte| b" \t\n\x0b\x0c\r".contains(byte)) {
+            bytes.pop();
+        }
+        if bytes.is_empty() {
+            return Some(words);
+        }
+        words.push(word(&mut bytes)?);
+    }
+}
+
+/// Takes one word from the end of `bytes`, which are in reverse order.
+fn word(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let mut word = Vec::new();
+    let mut quote = None;
+    loop {
+        match (quote, bytes.pop()) {
+            (None, None | Some(b' ' | b'\t' | b'\r' | b'\n')) => return Some(word),
+            (None, Some(byte @ (b'"' | b'\''))) => quote = Some(byte),
+            (Some(_), None) => return None,
+            (Some(open), Some(byte)) if open == byte => {
+                let ends = bytes.last().is_none_or(|next| b" \t\n\x0b\x0c\r".contains(next));
+                return ends.then_some(word);
+            }
+            (Some(b'\''), Some(b'\\')) if bytes.last() == Some(&b'\'') => {
+                word.extend(bytes.pop());
+            }
+            (Some(b'"'), Some(b'\\')) => word.push(escaped(bytes)?),
+            (_, Some(byte)) => word.push(byte),
+        }
+    }
+}
+
+/// What stands behind a backslash between double quotes.
+fn escaped(bytes: &mut Vec<u8>) -> Option<u8> {
+    let byte = bytes.pop()?;
+    if byte == b'x' && bytes.len() >= 2 {
+        let digits: String = bytes.iter().rev().take(2).map(|digit| char::from(*digit)).collect();
+        let is_hex = digits.chars().all(|digit| digit.is_ascii_hexdigit());
+        if let Some(value) = u8::from_str_radix(&digits, 16).ok().filter(|_| is_hex) {
+            bytes.truncate(bytes.len() - 2);
+            return Some(value);
+        }
+    }
+    Some(match byte {
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'b' => 0x08,
+        b'a' => 0x07,
+        other => other,
+    })
+}
+
 /// The end of the first reply of `bytes`.
-pub fn scan(bytes: &[u8]) -> Result<Scanned, ReplyError> {
+pub(crate) fn scan(bytes: &[u8]) -> Result<Scanned, ReplyError> {
     match reply_end(bytes) {
         Ok((bytes, kind)) => Ok(Scanned::Reply { bytes, kind }),
         Err(Stop::More) => Ok(Scanned::More),

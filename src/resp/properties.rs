@@ -1,5 +1,5 @@
-//! What must hold for any bytes whatever: plain functions, for the random tests here and for a
-//! fuzzer outside. Each gives the complaint; none panics by itself.
+//! What must hold for any bytes whatever: plain functions, for the random tests here and for the
+//! targets of `fuzz`. Each gives the complaint; none panics by itself.
 
 use crate::resp::args::{ArgRange, Request};
 use crate::resp::naive;
@@ -10,11 +10,30 @@ use crate::resp::request::{
 use crate::resp::value;
 
 /// Small, so that short inputs reach them.
-pub const LIMITS: RequestLimits =
+pub(crate) const LIMITS: RequestLimits =
     RequestLimits { args_max: 64, bulk_bytes_max: 4096, request_bytes_max: 8192 };
 
 /// Inputs up to this many bytes are tried with every prefix and every cut.
 const EXHAUSTIVE_BYTES_MAX: usize = 128;
+
+/// The target `requests`.
+pub(crate) fn requests(bytes: &[u8]) -> Result<(), String> {
+    request_splits_agree(bytes)?;
+    each_prefix(bytes, requests_agree)
+}
+
+/// The target `replies`.
+pub(crate) fn replies(bytes: &[u8]) -> Result<(), String> {
+    reply_splits_agree(bytes)?;
+    values_are_whole(bytes)?;
+    each_prefix(bytes, replies_agree)
+}
+
+/// The target `inline`: the bytes as one line.
+pub(crate) fn inline(line: &[u8]) -> Result<(), String> {
+    inline_makes_a_request(line)?;
+    words_agree(line)
+}
 
 /// What a stream of requests holds, frame by frame.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +47,7 @@ enum Frame {
 }
 
 /// A stream of requests gives the same frames however it is cut.
-pub fn request_splits_agree(bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn request_splits_agree(bytes: &[u8]) -> Result<(), String> {
     let whole = request_frames(bytes, |_| bytes.len())?;
     for seed in 0..4 {
         let mut steps = Steps::new(bytes, seed);
@@ -106,7 +125,7 @@ fn words(arrived: &[u8], end: usize, ranges: &[ArgRange]) -> Result<Vec<Vec<u8>>
 type Replies = (Vec<(usize, u8)>, Option<ReplyError>);
 
 /// A stream of replies gives the same ends however it is cut.
-pub fn reply_splits_agree(bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn reply_splits_agree(bytes: &[u8]) -> Result<(), String> {
     let whole = reply_ends(bytes, |_| bytes.len())?;
     for seed in 0..4 {
         let mut steps = Steps::new(bytes, seed);
@@ -150,12 +169,16 @@ fn reply_ends(bytes: &[u8], mut step: impl FnMut(usize) -> usize) -> Result<Repl
 }
 
 /// The parsers find what their slow twins find.
-pub fn parsers_agree(bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn parsers_agree(bytes: &[u8]) -> Result<(), String> {
+    each_prefix(bytes, requests_agree)?;
+    each_prefix(bytes, replies_agree)
+}
+
+/// Short inputs are tried with all their prefixes, too.
+fn each_prefix(bytes: &[u8], property: impl Fn(&[u8]) -> Result<(), String>) -> Result<(), String> {
     let shortest = if bytes.len() <= EXHAUSTIVE_BYTES_MAX { 0 } else { bytes.len() };
     for end in shortest..=bytes.len() {
-        let bytes = bytes.get(..end).unwrap_or_default();
-        requests_agree(bytes)?;
-        replies_agree(bytes)?;
+        property(bytes.get(..end).unwrap_or_default())?;
     }
     Ok(())
 }
@@ -198,7 +221,7 @@ fn replies_agree(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// A line becomes one request that parses, or nothing, or is refused.
-pub fn inline_makes_a_request(line: &[u8]) -> Result<(), String> {
+pub(crate) fn inline_makes_a_request(line: &[u8]) -> Result<(), String> {
     let mut wire = Vec::new();
     let outcome = inline_to_multibulk(line, &mut wire);
     if wire.is_empty() {
@@ -217,8 +240,29 @@ pub fn inline_makes_a_request(line: &[u8]) -> Result<(), String> {
     }
 }
 
+/// The words of a line are those that the slow twin finds; what redis-cli would take for the end
+/// of the line ends it for both.
+fn words_agree(line: &[u8]) -> Result<(), String> {
+    let mut wire = Vec::new();
+    let fast = inline_to_multibulk(line, &mut wire).is_ok().then_some(&wire);
+    let slow = naive::words(line).map(|words| {
+        let mut wire = Vec::new();
+        if !words.is_empty() {
+            wire = format!("*{}\r\n", words.len()).into_bytes();
+        }
+        for word in words {
+            wire.extend([format!("${}\r\n", word.len()).as_bytes(), &word, b"\r\n"].concat());
+        }
+        wire
+    });
+    if fast == slow.as_ref() {
+        return Ok(());
+    }
+    Err(format!("{fast:?} is not {slow:?}: {}", line.escape_ascii()))
+}
+
 /// What is read out of a reply lies in it, and its elements are all of it.
-pub fn values_are_whole(bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn values_are_whole(bytes: &[u8]) -> Result<(), String> {
     let _ = (value::integer(bytes), value::bulk(bytes), value::error_word(bytes));
     let Some(elements) = value::elements(bytes) else { return Ok(()) };
     let is_whole = value::split_reply(bytes).is_some_and(|(_, rest)| rest.is_empty());

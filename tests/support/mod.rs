@@ -23,8 +23,6 @@
     reason = "a harness fails by panicking, reads clocks and waits"
 )]
 
-pub mod account;
-pub mod checking;
 pub mod false_redis;
 pub mod hostile;
 pub mod load;
@@ -43,8 +41,6 @@ pub mod wire;
 
 use std::time::{Duration, Instant};
 
-pub use account::Account;
-pub use checking::{Checking, Clients};
 pub use false_redis::{Connection, FalseRedis};
 pub use load::Load;
 pub use network::Network;

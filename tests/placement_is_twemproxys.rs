@@ -1,9 +1,11 @@
-//! A key written through the real nutcracker lies on the shard that the router names, and a key
-//! written there is found through nutcracker: for every hash and distribution over random pools,
-//! without an exception.
+//! One nutcracker.yml, two processes: what is written through the real nutcracker is found through
+//! `corelay run -c` with the very same file, and the other way round. For every hash and distribution
+//! over random pools (weights, names or none, hash tags, binary keys), without an exception. And each
+//! key lies on the shard that the router names, so that `corelay explain` tells the truth.
 //!
-//! One nutcracker serves all pools over eight redis-servers. The servers of a pool stand in its
-//! file in random order. `PLACEMENT_SEED=n` tries other pools.
+//! All pools of all seeds stand in one file, over eight redis-servers; the servers of a pool stand
+//! there in random order. Two seeds are fixed, one is fresh in every run; what fails names its seed,
+//! and `PLACEMENT_SEED=n` tries that one alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 #[path = "support/placement_servers.rs"]
@@ -16,18 +18,22 @@ use std::path::{Path, PathBuf};
 use corelay::config::model::{CharSignedness, DistributionKind, HashKind, NodeAddress};
 use corelay::route::hash::HASHES;
 use corelay::route::{Router, Rules, derived_name, server_order};
-use placement_servers::{Connection, HOSTS, Nutcracker, RedisServer, Reply};
+use placement_servers::{Connection, Corelay, HOSTS, Nutcracker, RedisServer, Reply};
 
-const SEED: u64 = 1;
+const SEEDS: [u64; 2] = [1, 2];
 const SERVERS: usize = 8;
-/// Pools for each hash with each of ketama and modula.
-const VARIANTS: usize = 4;
+/// Pools of one seed for each hash with each of ketama and modula.
+const VARIANTS: usize = 3;
 const KEYS_PER_POOL: usize = 120;
 
 /// A pool of the test: what nutcracker is told, and what the router is.
 struct Pool {
+    seed: u64,
     name: String,
+    /// Where corelay listens.
     listen: PathBuf,
+    /// Where nutcracker's socket has been moved to, out of corelay's way.
+    old_listen: PathBuf,
     hash: HashKind,
     distribution: DistributionKind,
     hash_tag: Option<(u8, u8)>,
@@ -72,31 +78,97 @@ impl Random {
 
 #[test]
 fn a_key_written_through_one_is_found_through_the_other() {
-    let seed = match std::env::var("PLACEMENT_SEED") {
-        Ok(text) => text.parse().expect("PLACEMENT_SEED is a number"),
-        Err(_) => SEED,
-    };
-    let mut random = Random(seed);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut servers: Vec<RedisServer> =
         (0..SERVERS).map(|number| RedisServer::start(directory.path(), number)).collect();
 
-    let pools = pools(&mut random, directory.path(), &servers);
-    let text: String = pools.iter().map(|pool| pool.text.as_str()).collect();
-    let last = &pools.last().expect("pools").listen;
-    let _nutcracker = Nutcracker::start(directory.path(), &text, last);
+    let mut seeded: Vec<(Random, Vec<Pool>)> = Vec::new();
+    for seed in seeds() {
+        let mut random = Random(seed);
+        let pools = pools(seed, &mut random, directory.path(), &servers);
+        seeded.push((random, pools));
+    }
+    let pools = || seeded.iter().flat_map(|(_, pools)| pools);
+    let text: String = pools().map(|pool| pool.text.as_str()).collect();
+    let file = directory.path().join("nutcracker.yml");
+    std::fs::write(&file, text).expect("write nutcracker.yml");
+    let last = &pools().last().expect("pools").listen;
+    let _nutcracker = Nutcracker::start(directory.path(), &file, last);
+    // A socket that is moved goes on being listened on: so both can serve the same file.
+    for pool in pools() {
+        std::fs::rename(&pool.listen, &pool.old_listen).expect("move a socket of nutcracker");
+    }
+    let _corelay = Corelay::start(directory.path(), &file, last);
 
-    let mut spread = 0;
-    for pool in &pools {
-        let keys = keys(&mut random, pool.hash_tag);
-        spread += usize::from(check(seed, pool, &keys, &mut servers) > 1);
+    let (mut spread, mut count) = (0, 0);
+    for (random, pools) in &mut seeded {
+        for pool in pools {
+            let keys = keys(random, pool.hash_tag);
+            spread += usize::from(check(pool, &keys, &mut servers) > 1);
+            count += 1;
+        }
     }
     // Pools of one server, and crc32 with ketama, have all their keys in one place.
-    assert!(spread * 10 > pools.len() * 7, "only {spread} of {} pools spread keys", pools.len());
+    assert!(spread * 10 > count * 7, "only {spread} of {count} pools spread keys");
+}
+
+fn seeds() -> Vec<u64> {
+    if let Ok(text) = std::env::var("PLACEMENT_SEED") {
+        return vec![text.parse().expect("PLACEMENT_SEED is a number")];
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let fresh = now.expect("a clock behind 1970").as_nanos() as u64 >> 16;
+    SEEDS.into_iter().chain([fresh]).collect()
 }
 
 /// Both ways, for all keys. How many shards had keys.
-fn check(seed: u64, pool: &Pool, keys: &BTreeSet<Vec<u8>>, servers: &mut [RedisServer]) -> usize {
+fn check(pool: &Pool, keys: &BTreeSet<Vec<u8>>, servers: &mut [RedisServer]) -> usize {
+    let mut nutcracker = Connection::open(&pool.old_listen).expect("connect to nutcracker");
+    let mut corelay = Connection::open(&pool.listen).expect("connect to corelay");
+    write(pool, &mut nutcracker, "nutcracker ", keys);
+    read(pool, &mut corelay, "nutcracker ", keys);
+    let holders = check_places(pool, keys, servers);
+    write(pool, &mut corelay, "corelay ", keys);
+    read(pool, &mut nutcracker, "corelay ", keys);
+    assert_eq!(check_places(pool, keys, servers), holders);
+    holders
+}
+
+fn value_of(mark: &str, key: &[u8]) -> Vec<u8> {
+    [mark.as_bytes(), key].concat()
+}
+
+fn write(pool: &Pool, proxy: &mut Connection, mark: &str, keys: &BTreeSet<Vec<u8>>) {
+    let values: Vec<Vec<u8>> = keys.iter().map(|key| value_of(mark, key)).collect();
+    let pairs = keys.iter().zip(&values);
+    let requests: Vec<Vec<&[u8]>> =
+        pairs.map(|(key, value)| vec![&b"SET"[..], key, value]).collect();
+    for (key, reply) in keys.iter().zip(proxy.pipeline(&requests)) {
+        if reply != Reply::Status("OK".into()) {
+            pool.fail(key, &format!("{mark}answers {reply:?} to SET"));
+        }
+    }
+}
+
+/// What was written through the one is there through the other: key by key, and all at once, which
+/// the proxy has to split.
+fn read(pool: &Pool, proxy: &mut Connection, mark: &str, keys: &BTreeSet<Vec<u8>>) {
+    let mut requests: Vec<Vec<&[u8]>> = keys.iter().map(|key| vec![&b"GET"[..], key]).collect();
+    requests.push(std::iter::once(&b"MGET"[..]).chain(keys.iter().map(Vec::as_slice)).collect());
+    let mut replies = proxy.pipeline(&requests);
+    let all_at_once = replies.pop();
+    for (key, reply) in keys.iter().zip(&replies) {
+        if *reply != Reply::Bulk(Some(value_of(mark, key))) {
+            pool.fail(key, &format!("written by {mark}, the other reads {reply:?}"));
+        }
+    }
+    if all_at_once != Some(Reply::Array(replies)) {
+        pool.fail(b"", &format!("written by {mark}, the other's MGET gives {all_at_once:?}"));
+    }
+}
+
+/// Each key is where the router says, and nowhere else; the servers are emptied. How many had keys.
+fn check_places(pool: &Pool, keys: &BTreeSet<Vec<u8>>, servers: &mut [RedisServer]) -> usize {
     let mut sorted: Vec<&PoolServer> = pool.servers.iter().collect();
     sorted.sort_by(|a, b| server_order(&a.name, &b.name));
     let router = Router::from_rules(&Rules {
@@ -106,19 +178,6 @@ fn check(seed: u64, pool: &Pool, keys: &BTreeSet<Vec<u8>>, servers: &mut [RedisS
         distribution: pool.distribution,
         shards: sorted.iter().map(|server| (server.name.as_str(), server.weight)).collect(),
     });
-    let shard_of = |key: &[u8]| sorted[router.shard_of(key, 0).index()];
-    let failure = |key: &[u8], what: String| -> ! {
-        let (name, hash) = (&shard_of(key).name, router.hash_of(key));
-        let key = key.escape_ascii();
-        panic!("seed {seed}\n{}key \"{key}\" of hash {hash:08x}: {what}, not {name}", pool.text)
-    };
-    let mut proxy = Connection::open(&pool.listen).expect("connect to nutcracker");
-
-    // Written through nutcracker: each key is where the router says, and nowhere else.
-    let requests: Vec<Vec<&[u8]>> = keys.iter().map(|key| vec![&b"SET"[..], key, b"1"]).collect();
-    for (key, reply) in keys.iter().zip(proxy.pipeline(&requests)) {
-        assert_eq!(reply, Reply::Status("OK".into()), "{}: {}", pool.name, key.escape_ascii());
-    }
     let mut found = 0;
     let mut holders = 0;
     for server in &pool.servers {
@@ -127,33 +186,30 @@ fn check(seed: u64, pool: &Pool, keys: &BTreeSet<Vec<u8>>, servers: &mut [RedisS
         found += held.len();
         holders += usize::from(!held.is_empty());
         for key in &held {
-            assert!(keys.contains(key), "{}: foreign key {}", pool.name, key.escape_ascii());
-            if shard_of(key).redis != server.redis {
-                failure(key, format!("nutcracker wrote it to {}", server.name));
+            if !keys.contains(key) {
+                pool.fail(key, "nobody wrote it");
+            }
+            let (place, hash) = (sorted[router.shard_of(key, 0).index()], router.hash_of(key));
+            if place.redis != server.redis {
+                let (here, there) = (&server.name, &place.name);
+                pool.fail(key, &format!("hash {hash:08x}, is on {here}, the router says {there}"));
             }
         }
     }
-    assert_eq!(found, keys.len(), "seed {seed}\n{}keys are missing", pool.text);
-
-    // Written where the router says: nutcracker finds each.
-    for server in &pool.servers {
-        let own = keys.iter().filter(|key| shard_of(key).redis == server.redis);
-        let requests: Vec<Vec<&[u8]>> = own.map(|key| vec![&b"SET"[..], key, key]).collect();
-        for reply in servers[server.redis].connection.pipeline(&requests) {
-            assert_eq!(reply, Reply::Status("OK".into()));
-        }
+    if found != keys.len() {
+        pool.fail(b"", &format!("{found} of {} keys are on the servers", keys.len()));
     }
-    let requests: Vec<Vec<&[u8]>> = keys.iter().map(|key| vec![&b"GET"[..], key]).collect();
-    for (key, reply) in keys.iter().zip(proxy.pipeline(&requests)) {
-        if reply != Reply::Bulk(Some(key.clone())) {
-            failure(key, format!("nutcracker reads {reply:?} elsewhere"));
-        }
-    }
-    pool.servers.iter().for_each(|server| servers[server.redis].flush());
     holders
 }
 
-fn pools(random: &mut Random, directory: &Path, servers: &[RedisServer]) -> Vec<Pool> {
+impl Pool {
+    fn fail(&self, key: &[u8], what: &str) -> ! {
+        let (seed, text) = (self.seed, &self.text);
+        panic!("PLACEMENT_SEED={seed}\n{text}key \"{}\": {what}", key.escape_ascii())
+    }
+}
+
+fn pools(seed: u64, random: &mut Random, directory: &Path, servers: &[RedisServer]) -> Vec<Pool> {
     let mut kinds = Vec::new();
     for hash in HASHES {
         for distribution in [DistributionKind::Ketama, DistributionKind::Modula] {
@@ -170,9 +226,12 @@ fn pools(random: &mut Random, directory: &Path, servers: &[RedisServer]) -> Vec<
     pools
         .map(|(number, ((hash, hash_name), distribution, count))| {
             let tag = hash_tag(random);
+            let name = format!("s{seed}p{number}");
             let mut pool = Pool {
-                name: format!("p{number}"),
-                listen: directory.join(format!("p{number}.sock")),
+                seed,
+                listen: directory.join(format!("{name}.sock")),
+                old_listen: directory.join(format!("{name}.old.sock")),
+                name,
                 hash,
                 distribution,
                 hash_tag: tag.map(|(tag, _)| tag),

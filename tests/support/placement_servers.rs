@@ -1,5 +1,5 @@
-//! Real redis-servers and a real nutcracker for the placement test, and the few commands that it
-//! gives them.
+//! Real redis-servers, a real nutcracker and corelay for the placement test, and the few commands
+//! that it gives them.
 //!
 //! Everything lives in one temporary directory and ends with its owner, also when a test panics.
 
@@ -15,6 +15,7 @@ pub(crate) const HOSTS: [&str; 2] = ["127.0.0.1", "127.10.20.30"];
 
 const START_DEADLINE: Duration = Duration::from_secs(20);
 const REPLY_DEADLINE: Duration = Duration::from_secs(20);
+const PORTS_DEADLINE: Duration = Duration::from_secs(120);
 /// A port that the system found free may be taken before the server has it.
 const PORT_ATTEMPTS: usize = 10;
 
@@ -29,6 +30,10 @@ pub(crate) struct RedisServer {
 }
 
 pub(crate) struct Nutcracker {
+    _server: Server,
+}
+
+pub(crate) struct Corelay {
     _server: Server,
 }
 
@@ -78,18 +83,46 @@ impl RedisServer {
 }
 
 impl Nutcracker {
-    /// With the file's text, which must make it listen on `probe` after all its other sockets.
-    pub(crate) fn start(directory: &Path, text: &str, probe: &Path) -> Nutcracker {
-        let file = directory.join("nutcracker.yml");
-        std::fs::write(&file, text).expect("write nutcracker.yml");
+    /// With a file that makes it listen on `probe` after all its other sockets.
+    pub(crate) fn start(directory: &Path, file: &Path, probe: &Path) -> Nutcracker {
         let (server, ..) = start(probe, |port| {
             let mut command = Command::new("nutcracker");
-            command.arg("-c").arg(&file).args(["-a", "127.0.0.1", "-s", &port.to_string()]);
+            command.arg("-c").arg(file).args(["-a", "127.0.0.1", "-s", &port.to_string()]);
             command.arg("-o").arg(directory.join("nutcracker.log"));
             command.arg("-p").arg(directory.join("nutcracker.pid"));
             command
         });
         Nutcracker { _server: server }
+    }
+}
+
+impl Corelay {
+    /// With a file that makes it listen on `probe` after all its other sockets.
+    pub(crate) fn start(directory: &Path, file: &Path, probe: &Path) -> Corelay {
+        let log = directory.join("corelay.log");
+        let (server, ..) = start(probe, |_| {
+            wait_for_its_ports();
+            let binary = std::env::var_os("CORELAY_BIN");
+            let mut command =
+                Command::new(binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_corelay").into()));
+            command.arg("run").arg("-c").arg(file);
+            command.stderr(std::fs::File::create(&log).expect("a log"));
+            command
+        });
+        Corelay { _server: server }
+    }
+}
+
+/// A nutcracker.yml can not name the ports of statistics and administration; another corelay on
+/// this machine may have them for a while.
+fn wait_for_its_ports() {
+    #[expect(clippy::disallowed_methods, reason = "a deadline for real processes")]
+    let now = Instant::now;
+    let deadline = now() + PORTS_DEADLINE;
+    while [("127.0.0.1", 9180), ("0.0.0.0", 22222)].iter().any(|at| TcpListener::bind(at).is_err())
+    {
+        assert!(now() < deadline, "ports 9180 and 22222 are not free within {PORTS_DEADLINE:?}");
+        std::thread::park_timeout(Duration::from_millis(50));
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -28,8 +28,8 @@ use tokio::time::{sleep, timeout};
 
 use super::listener::{self, Stop};
 use super::state::ControlState;
-use super::{overview, readiness};
-use crate::stats::prometheus;
+use super::{accept, overview, readiness};
+use crate::stats::{plain_text, prometheus};
 
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -136,7 +136,7 @@ async fn collect(state: Arc<ControlState>) {
 /// One request and its response.
 async fn exchange(stream: TcpStream, state: Arc<ControlState>) {
     let answer = |request: Request<Incoming>| {
-        let response = respond(request.method(), request.uri().path(), &state);
+        let response = respond(&request, &state);
         async move { Ok::<_, Infallible>(response) }
     };
     let connection = http1::Builder::new()
@@ -156,8 +156,9 @@ async fn exchange(stream: TcpStream, state: Arc<ControlState>) {
     }
 }
 
-fn respond(method: &Method, path: &str, state: &ControlState) -> Response<Full<Bytes>> {
-    let (status, kind, body) = match path {
+fn respond(request: &Request<Incoming>, state: &ControlState) -> Response<Full<Bytes>> {
+    let method = request.method();
+    let (status, kind, body) = match request.uri().path() {
         "/" | "/metrics" | "/healthz" | "/readyz" | "/stats" | "/topology"
             if method != Method::GET && method != Method::HEAD =>
         {
@@ -166,10 +167,7 @@ fn respond(method: &Method, path: &str, state: &ControlState) -> Response<Full<B
         "/" => (StatusCode::OK, TEXT, INDEX.to_owned()),
         "/healthz" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
         "/readyz" => ready(state),
-        "/metrics" => match state.exposition().into_text() {
-            Ok(text) => (StatusCode::OK, prometheus::CONTENT_TYPE, text),
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
-        },
+        "/metrics" => metrics(request.headers(), state),
         "/stats" => (StatusCode::OK, JSON, format!("{:#}\n", overview::stats(state))),
         "/topology" => (StatusCode::OK, JSON, format!("{:#}\n", overview::topology(state))),
         _ => {
@@ -185,6 +183,18 @@ fn respond(method: &Method, path: &str, state: &ControlState) -> Response<Full<B
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
     response
+}
+
+/// As OpenMetrics for those who ask for it, else in Prometheus' own text format.
+fn metrics(headers: &HeaderMap, state: &ControlState) -> (StatusCode, &'static str, String) {
+    let wanted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    match state.exposition().into_text() {
+        Ok(text) if accept::prefers_openmetrics(wanted) => {
+            (StatusCode::OK, prometheus::CONTENT_TYPE, text)
+        }
+        Ok(text) => (StatusCode::OK, plain_text::CONTENT_TYPE, plain_text::plain_text(&text)),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+    }
 }
 
 fn ready(state: &ControlState) -> (StatusCode, &'static str, String) {

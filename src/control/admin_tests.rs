@@ -93,7 +93,6 @@ fn figures_of_the_cores_are_live() {
     assert_eq!(status, 200);
     assert!(text.contains("\ncorelay_pool_clients{pool=\"cache\"} 5\n"), "{text}");
     assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
-    assert!(text.ends_with("# EOF\n"));
 
     let (status, text) = get(&admin, "/stats");
     assert_eq!(status, 200);
@@ -103,6 +102,29 @@ fn figures_of_the_cores_are_live() {
     assert_eq!(stats["pools"]["cache"]["counts"]["clients"], 5);
     assert_eq!(stats["pools"]["cache"]["shards"]["s2"]["ejected_at_us"], 0);
     assert_eq!(stats["pools"]["cache"]["latency_us"]["hash"]["recent"]["p99"], 77);
+}
+
+#[test]
+fn metrics_come_in_the_format_that_is_asked_for() {
+    let admin = serving(&state());
+    let ask = |accept: &str| {
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: x\r\n{accept}\r\n");
+        let text = exchange(admin.local_addr, request.as_bytes());
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let kind = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap();
+        (kind.to_owned(), body.to_owned())
+    };
+    for accept in ["", "accept: */*\r\n", "accept: text/plain;version=0.0.4\r\n"] {
+        let (kind, body) = ask(accept);
+        assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8", "{accept}");
+        assert!(body.contains("\n# TYPE corelay_pool_requests_total counter\n"), "{body}");
+        assert!(!body.contains("# EOF") && !body.contains("# UNIT"), "{body}");
+    }
+    let openmetrics = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3";
+    let (kind, body) = ask(&format!("accept: {openmetrics}\r\n"));
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(body.contains("\n# TYPE corelay_pool_requests counter\n"), "{body}");
+    assert!(body.ends_with("\n# EOF\n"), "{body}");
 }
 
 #[test]

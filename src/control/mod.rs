@@ -13,6 +13,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod accept;
 pub mod admin;
 mod admin_client;
 mod listener;

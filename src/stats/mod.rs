@@ -8,6 +8,7 @@
 
 pub mod cells;
 pub mod latency;
+pub mod plain_text;
 pub mod prometheus;
 pub mod table;
 pub mod twemproxy;

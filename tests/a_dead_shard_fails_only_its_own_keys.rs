@@ -83,6 +83,14 @@ fn a_killed_shard_fails_its_keys_at_once_and_comes_back() {
     names_the_shard(&reply, 1);
     assert_eq!(scene.client.exchange(&["MGET", keys[0], keys[2]]).texts(), [keys[0], keys[2]]);
 
+    // And nothing of it has been done elsewhere.
+    let before = scene.client.exchange(&["GET", keys[0]]);
+    let reply = scene.client.exchange(&["MSET", keys[0], "new", keys[1], "new", keys[2], "new"]);
+    names_the_shard(&reply, 1);
+    names_the_shard(&scene.client.exchange(&["DEL", keys[2], keys[1], keys[0]]), 1);
+    assert_eq!(scene.client.exchange(&["GET", keys[0]]), before);
+    assert_eq!(scene.client.exchange(&["GET", keys[2]]), Value::bulk(keys[2]));
+
     scene.stack.shards[1].restart_same_port();
     scene.wait_back(1);
 }

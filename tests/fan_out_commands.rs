@@ -107,6 +107,27 @@ fn randomkey_finds_a_key_wherever_it_is() {
 }
 
 #[test]
+fn randomkey_finds_a_key_while_a_shard_is_dead() {
+    let mut stack = Stack::start(3, &Options::default());
+    let keys = stack.keys_by_shard(1);
+    let mut wire = stack.client();
+    wire.exchange(&["SET", &keys[1][0], "1"]);
+    stack.shards[0].kill_hard();
+    for _ in 0..30 {
+        assert_eq!(wire.exchange(&["RANDOMKEY"]), Value::bulk(&keys[1][0]));
+    }
+    // The living have none: only the dead one could say that there is no key at all.
+    wire.exchange(&["DEL", &keys[1][0]]);
+    let error = wire.exchange(&["RANDOMKEY"]);
+    assert!(error.error().contains("shard1"), "{error:?}");
+    stack.shards[1].kill_hard();
+    stack.shards[2].kill_hard();
+    for _ in 0..10 {
+        assert!(wire.exchange(&["RANDOMKEY"]).is_error());
+    }
+}
+
+#[test]
 fn scripts_are_loaded_to_every_shard() {
     let stack = Stack::start(3, &Options::default());
     let mut wire = stack.client();

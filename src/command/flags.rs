@@ -1,5 +1,5 @@
-//! The two sets of bits that a command carries: what COMMAND INFO shows as its flags, and the
-//! access categories that rules for users are written in.
+//! The sets of bits that a command carries: what COMMAND INFO shows as its flags, the access
+//! categories that rules for users are written in, and what it does with its keys.
 
 /// Redis' command flags, those that COMMAND INFO shows; a set of bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,6 +8,11 @@ pub struct Flags(pub u32);
 /// Access categories (`@read`, `@dangerous` …); a set of bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Categories(pub u32);
+
+/// What a command does with a key: one of the first four, and what is done with the value behind it;
+/// a set of bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access(pub u32);
 
 /// One bit for each name of a list, in its order.
 macro_rules! bits {
@@ -107,6 +112,26 @@ bits! { Categories:
     TRANSACTION = "transaction",
     SCRIPTING = "scripting",
     ARRAY = "array",
+}
+
+bits! { Access:
+    /// The key and what it has stay as they are.
+    READ_ONLY = "RO",
+    READ_WRITE = "RW",
+    /// Whatever was there is replaced.
+    OVERWRITE = "OW",
+    REMOVE = "RM",
+    /// The value is read, copied, or can be told from the reply.
+    ACCESS = "access",
+    UPDATE = "update",
+    INSERT = "insert",
+    DELETE = "delete",
+    /// A channel, which is routed as a key.
+    NOT_A_KEY = "not_key",
+    /// There may be more such keys than the specification finds.
+    INCOMPLETE = "incomplete",
+    /// The options decide; what is said is the most that they can ask for.
+    VARIABLE = "variable_flags",
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! more, so that the work is bounded by the product of both lengths.
 
 /// Whether all of `text` matches `pattern`, in any case of letters.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut read) = (0, 0);
     // Where the last `*` stands, and where in the text what follows it is tried.
     let mut star: Option<(usize, usize)> = None;

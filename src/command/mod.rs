@@ -5,7 +5,7 @@
 pub mod describe;
 pub mod errors;
 pub mod flags;
-mod glob;
+pub mod glob;
 pub mod keys;
 pub mod lookup;
 pub mod model;

@@ -3,7 +3,7 @@
 //! Pure data: nothing here is decided at run time. Written by `table`, read by `lookup`, `keys` and
 //! `describe`, and acted upon by the relay.
 
-use crate::command::flags::{Categories, Flags};
+use crate::command::flags::{Access, Categories, Flags};
 use crate::command::shape::{Asked, Elements, Kinds};
 
 /// One command or subcommand.
@@ -18,6 +18,8 @@ pub struct Command {
     pub arity: i16,
     pub flags: Flags,
     pub keys: Keys,
+    /// What is done with the first key, the second …; the last word holds for all that follow.
+    pub access: &'static [Access],
     pub run: Run,
     pub family: Family,
     pub categories: Categories,
@@ -140,6 +142,9 @@ pub enum Special {
     /// SORT, SORT_RO: the keys that BY and GET make are not in the request.
     Sort,
     Wait,
+    ConfigGet,
+    /// SCRIPT KILL, FUNCTION KILL: past the lanes that the script holds up.
+    Kill,
 }
 
 /// Answered by the proxy.
@@ -155,7 +160,6 @@ pub enum Local {
     Time,
     Lolwut,
     Info,
-    ConfigGet,
     /// +OK without effect here: READONLY, READWRITE, CLIENT CAPA …
     Ok,
     /// The same, after ON or OFF: CLIENT NO-EVICT, CLIENT NO-TOUCH.
@@ -299,6 +303,12 @@ impl Command {
     pub fn may_write(&self) -> bool {
         self.flags.contains(Flags::WRITE)
             || (self.family == Family::Scripting && !self.flags.contains(Flags::READONLY))
+    }
+
+    /// What is done with the key at `place` of a request's list of keys.
+    pub fn access_of(&self, place: usize) -> Access {
+        let word = self.access.get(place).or(self.access.last());
+        word.copied().unwrap_or(Access(0))
     }
 
     /// What follows the container's name, or the whole name of what is no subcommand.

@@ -104,7 +104,7 @@ impl Relay {
     ) -> Outcome {
         match special {
             Special::Scan => self.scan(id, command, request, now),
-            Special::RandomKey => self.random_key(id, command, request, now),
+            Special::RandomKey => self.random_key(id, command, now),
             Special::Eval => self.eval(id, command, request, now),
             Special::EvalSha => self.eval_sha(id, command, request, now),
             Special::Fcall => self.fcall(id, command, request, now),
@@ -112,6 +112,8 @@ impl Relay {
             Special::ScriptFlush => self.script_flush(id, command, request, now),
             Special::Sort => self.sort(id, command, request, now),
             Special::Wait => self.wait(id, command, request, now),
+            Special::ConfigGet => self.config_get(id, command, request, now),
+            Special::Kill => self.kill_script(id, command, request, now),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::relay::fan::merge;
 use crate::relay::lane::{Target, Token};
 use crate::relay::pair::Reply;
 use crate::relay::query::Deed;
-use crate::relay::scan::Cursor;
+use crate::relay::scan::{Cursor, Search};
 use crate::relay::wait::Waiting;
 use crate::resp::{Protocol, encode, value};
 
@@ -45,11 +45,8 @@ pub(super) enum Kind {
     Scan {
         shard: ShardId,
     },
-    /// RANDOMKEY of one shard; the next is asked if it has no key.
-    RandomKey {
-        next: u16,
-        left: u16,
-    },
+    /// RANDOMKEY of one shard; the next is asked if it has no key, or can not say.
+    RandomKey(Search),
     /// EVALSHA of a script whose body is known.
     EvalSha {
         request: Vec<u8>,
@@ -63,6 +60,10 @@ pub(super) enum Kind {
     /// INFO of every shard.
     Info {
         section: Vec<u8>,
+    },
+    /// CONFIG GET of every shard.
+    ConfigGet {
+        patterns: Vec<Vec<u8>>,
     },
     Wait(Waiting),
 }
@@ -159,14 +160,13 @@ impl Relay {
                 let shards = self.pool(gather.pool).router.shards();
                 Cursor::rewrite(shard, shards, &gather.parts, &mut out);
             }
-            Kind::RandomKey { next, left } => {
-                return self.complete_random_key(gather, next, left, now);
-            }
+            Kind::RandomKey(search) => return self.complete_random_key(gather, search, now),
             Kind::EvalSha { request, lane, digest, repeated } => {
                 return self.complete_eval_sha(gather, (request, lane, digest, repeated), now);
             }
             Kind::Clients(deed) => return self.complete_clients(gather, deed, now),
             Kind::Info { section } => self.write_info(&gather, &section, now, &mut out),
+            Kind::ConfigGet { patterns } => self.write_config_get(&gather, &patterns, &mut out),
             Kind::Wait(waiting) => return self.complete_wait(gather, waiting, now),
         }
         self.deliver_gather(&gather, out, now);

@@ -1,4 +1,4 @@
-//! INFO and CONFIG GET: what monitoring and client libraries look at.
+//! INFO: what monitoring and client libraries look at.
 
 use crate::base::ids::{ClientId, ShardId};
 use crate::base::time::{Now, US_PER_S};
@@ -7,7 +7,7 @@ use crate::relay::Relay;
 use crate::relay::gather::{Gather, Kind};
 use crate::relay::session::REDIS_VERSION;
 use crate::resp::args::Request;
-use crate::resp::encode::{self, Encoder};
+use crate::resp::encode::Encoder;
 use crate::resp::value;
 use crate::stats::cells::{PoolMetric, ShardMetric, pool_total, shard_total};
 
@@ -127,38 +127,6 @@ impl Relay {
             field("used_memory"),
         )
     }
-
-    /// CONFIG GET pattern …: the few that clients look at.
-    pub(super) fn config_get(&mut self, id: ClientId, request: &Request<'_>) {
-        let Some(client) = self.client(id) else { return };
-        let (pool, protocol) = (client.pool, client.protocol);
-        let config = &self.pool(pool).config;
-        let known = [
-            ("appendonly", "no".to_owned()),
-            ("databases", config.databases.to_string()),
-            ("maxclients", config.limits.client_connections_max.to_string()),
-            ("maxmemory", "0".to_owned()),
-            ("maxmemory-policy", "noeviction".to_owned()),
-            ("notify-keyspace-events", String::new()),
-            ("proto-max-bulk-len", config.limits.bulk_bytes_max.to_string()),
-            ("save", String::new()),
-            ("timeout", (config.limits.client_idle_timeout_ms / 1_000).to_string()),
-        ];
-        let wanted = |name: &str| {
-            request
-                .iter()
-                .skip(2)
-                .any(|pattern| glob(&pattern.to_ascii_lowercase(), name.as_bytes()))
-        };
-        let chosen: Vec<_> = known.into_iter().filter(|(name, _)| wanted(name)).collect();
-        self.answer(id, |out| {
-            Encoder::new(protocol).map_header(out, chosen.len());
-            for (name, value) in &chosen {
-                encode::bulk(out, name.as_bytes());
-                encode::bulk(out, value.as_bytes());
-            }
-        });
-    }
 }
 
 impl Sums {
@@ -199,50 +167,9 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
 
-/// Patterns of CONFIG GET: `*` and `?` (the names have no other special characters).
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    loop {
-        match (pattern.get(p), text.get(t)) {
-            (Some(b'*'), _) => {
-                star = Some((p, t));
-                p += 1;
-            }
-            (Some(b'?'), Some(_)) => (p, t) = (p + 1, t + 1),
-            (Some(a), Some(b)) if a == b => (p, t) = (p + 1, t + 1),
-            (None, None) => return true,
-            _ => match star {
-                Some((at, from)) if from < text.len() => {
-                    star = Some((at, from + 1));
-                    (p, t) = (at + 1, from + 1);
-                }
-                _ => return false,
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn globs_match_as_config_get_does() {
-        for (pattern, text, expected) in [
-            ("save", "save", true),
-            ("*", "save", true),
-            ("s?ve", "save", true),
-            ("max*", "maxmemory-policy", true),
-            ("*memory", "maxmemory-policy", false),
-            ("*memory*", "maxmemory-policy", true),
-            ("", "save", false),
-            ("save*", "save", true),
-            ("**e", "save", true),
-        ] {
-            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
-        }
-    }
 
     #[test]
     fn keys_and_ttls_of_shards_are_added_up() {

@@ -10,6 +10,10 @@ use crate::command::shape::{Asked, Kinds};
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyScanner;
 
+/// In the place of a database: lanes for what must get past the requests of the others, opened when
+/// first needed. They select nothing: a redis that is busy with a script would refuse it.
+pub(super) const CONTROL: u32 = u32::MAX;
+
 /// The lane keeps its place in `Relay::lanes` for ever; its connections come and go, each under
 /// the next generation.
 #[derive(Debug)]

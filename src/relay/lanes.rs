@@ -9,7 +9,7 @@ use crate::base::time::{Now, US_PER_MS};
 use crate::relay::Relay;
 use crate::relay::api::{Ask, Dirty, LaneEnd, Report};
 use crate::relay::client::Stall;
-use crate::relay::lane::{Flow, Lane, LaneState, Target, Token};
+use crate::relay::lane::{CONTROL, Flow, Lane, LaneState, Target, Token};
 use crate::relay::pair::Reply;
 use crate::relay::plants::{Plant, planted};
 use crate::resp::reply::ReplyScanner;
@@ -41,9 +41,10 @@ impl Relay {
         true
     }
 
-    /// Whether a lane that is not ready, or of a core over its budget, takes a request.
+    /// Whether a lane takes a request: always, if it is ready and its core within the budget. One that
+    /// nobody has asked for yet is connected.
     #[cold]
-    fn may_enqueue(&mut self, index: u32, now_us: u64) -> bool {
+    pub(super) fn may_enqueue(&mut self, index: u32, now_us: u64) -> bool {
         if self.lanes.get(index as usize).is_some_and(|lane| lane.state == LaneState::Idle) {
             self.connect_lane(index, now_us);
         }
@@ -480,7 +481,7 @@ fn write_greeting(lane: &mut Lane, config: &crate::config::model::PoolConfig) ->
         }
         (Protocol::Resp2, None) => {}
     }
-    if lane.database != 0 {
+    if !matches!(lane.database, 0 | CONTROL) {
         encode::request(out, &[b"SELECT", lane.database.to_string().as_bytes()]);
         replies += 1;
     }

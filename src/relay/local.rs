@@ -47,7 +47,6 @@ impl Relay {
             }
 
             Local::Info => self.info(id, command, request, now),
-            Local::ConfigGet => self.config_get(id, request),
 
             Local::ClientId => self.client_id(id),
             Local::ClientInfo => self.client_info(id, now),

@@ -29,6 +29,7 @@ mod budget_tests;
 mod chance;
 mod client;
 mod clients;
+mod config_get;
 mod cores;
 #[cfg(test)]
 mod cores_tests;

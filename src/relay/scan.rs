@@ -13,6 +13,7 @@ use crate::relay::Relay;
 use crate::relay::dispatch::Outcome;
 use crate::relay::gather::{Gather, Kind};
 use crate::resp::args::Request;
+use crate::resp::encode::Encoder;
 use crate::resp::{encode, value};
 
 /// A place in the scan of all shards.
@@ -20,6 +21,16 @@ use crate::resp::{encode, value};
 pub(super) struct Cursor {
     pub(super) shard: ShardId,
     pub(super) node: u64,
+}
+
+/// A search for any key.
+#[derive(Debug)]
+pub(super) struct Search {
+    /// The shard to be asked next, and how many are left.
+    next: u16,
+    left: u16,
+    /// What the first shard said that could not be asked.
+    error: Option<Vec<u8>>,
 }
 
 impl Cursor {
@@ -111,37 +122,55 @@ impl Relay {
         &mut self,
         id: ClientId,
         command: &'static Command,
-        request: &Request<'_>,
         now: Now,
     ) -> Outcome {
-        let shards = self.all_shards(id).len() as u16;
-        let first = self.random.below(u64::from(shards.max(1))) as u16;
-        let kind =
-            Kind::RandomKey { next: (first + 1) % shards.max(1), left: shards.saturating_sub(1) };
-        self.fan_to(
-            id,
-            command.asked(request.len()),
-            (&[ShardId(first)], request.bytes),
-            kind,
-            now,
-        );
+        let shards = self.shards_of(id).max(1);
+        let next = self.random.below(u64::from(shards)) as u16;
+        let search = Search { next, left: shards, error: None };
+        let opened = self.open_gather(id, command.asked(1), Kind::ScriptLoad, 1, now);
+        if let Some(gather) = opened.and_then(|at| self.gathers.remove(at.0, at.1)) {
+            self.search_key(gather, search, now);
+        }
         Outcome::Done
     }
 
-    pub(super) fn complete_random_key(&mut self, gather: Gather, next: u16, left: u16, now: Now) {
+    pub(super) fn complete_random_key(&mut self, gather: Gather, mut search: Search, now: Now) {
         let reply = gather.parts.first().cloned().unwrap_or_default();
-        let no_key = value::bulk(&reply) == Some(None);
-        if !no_key || left == 0 {
+        if value::is_error(&reply) {
+            search.error.get_or_insert(reply);
+        } else if value::bulk(&reply) != Some(None) {
             return self.deliver_gather(&gather, reply, now);
         }
-        let (client, asked) = (gather.client, gather.asked);
+        self.search_key(gather, search, now);
+    }
+
+    /// Asks the next shard that can be asked. If there is none any more, nobody has a key: unless
+    /// a shard could not say so.
+    fn search_key(&mut self, gather: Gather, mut search: Search, now: Now) {
+        let (id, asked, lane_set) = (gather.client, gather.asked, gather.lane_set);
         let shards = self.pool(gather.pool).router.shards().max(1);
-        let kind = Kind::RandomKey { next: (next + 1) % shards, left: left - 1 };
-        let reopened = self.reopen_gather(gather, kind, 1);
-        let bytes = b"*1\r\n$9\r\nRANDOMKEY\r\n";
-        self.fan_parts(reopened, client, asked, (&[ShardId(next)], bytes), now);
+        while search.left > 0 {
+            let lane = self.lane_of(lane_set, ShardId(search.next), id);
+            (search.next, search.left) = ((search.next + 1) % shards, search.left - 1);
+            if self.may_enqueue(lane, now.mono_us) {
+                let at = self.reopen_gather(gather, Kind::RandomKey(search), 1);
+                return self.fan_lanes(at, id, asked, (&[lane], RANDOMKEY), now);
+            }
+            if search.error.is_none() {
+                let mut error = Vec::new();
+                self.lane_error(lane, &mut error);
+                search.error = Some(error);
+            }
+        }
+        let mut reply = search.error.unwrap_or_default();
+        if reply.is_empty() {
+            Encoder::new(gather.protocol).null(&mut reply);
+        }
+        self.deliver_gather(&gather, reply, now);
     }
 }
+
+const RANDOMKEY: &[u8] = b"*1\r\n$9\r\nRANDOMKEY\r\n";
 
 #[cfg(test)]
 mod tests {

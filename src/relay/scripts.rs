@@ -20,7 +20,7 @@ use crate::relay::Relay;
 use crate::relay::api::{Ask, Script, Shared};
 use crate::relay::dispatch::Outcome;
 use crate::relay::gather::{Gather, Kind};
-use crate::relay::lane::{Target, Token};
+use crate::relay::lane::{CONTROL, Target, Token};
 use crate::resp::args::Request;
 use crate::resp::{encode, value};
 use crate::stats::cells::PoolMetric;
@@ -245,6 +245,31 @@ impl Relay {
             self.asks.push_back(Ask::Share(Shared::ScriptFlush(pool)));
         }
         self.fan(id, command, Merge::AllSucceeded, request, now)
+    }
+
+    /// SCRIPT KILL, FUNCTION KILL: to every shard, on lanes of their own, for the shared one may be
+    /// held up by the very script.
+    pub(super) fn kill_script(
+        &mut self,
+        id: ClientId,
+        command: &'static Command,
+        request: &Request<'_>,
+        now: Now,
+    ) -> Outcome {
+        let Some(client) = self.client(id) else { return Outcome::Done };
+        let (pool, protocol) = (client.pool, client.protocol);
+        let lane_set = self.lane_set(pool, protocol, CONTROL);
+        let shards = self.all_shards(id);
+        let kind = Kind::Merge(Merge::OneSucceeded);
+        let asked = command.asked(request.len());
+        let Some(at) = self.open_gather(id, asked, kind, shards.len(), now) else {
+            return Outcome::Done;
+        };
+        if let Some(gather) = self.gathers.get_mut(at.0, at.1) {
+            gather.lane_set = lane_set;
+        }
+        self.fan_parts(at, id, asked, (&shards, request.bytes), now);
+        Outcome::Done
     }
 
     fn remember_script(&mut self, id: ClientId, body: &[u8]) {

@@ -91,6 +91,19 @@ impl Relay {
     ) {
         let Some(client) = self.client(id) else { return };
         let (pool, lane_set) = (client.pool, client.lane_set);
+        for part in &mut parts {
+            part.lane = self.lane_of(lane_set, part.shard, id);
+        }
+        // Known to fail: then no part is sent, rather than done on some shards.
+        if let Some(refuses) = parts.iter().find(|part| !self.may_enqueue(part.lane, now.mono_us)) {
+            let lane = refuses.lane;
+            self.count_forward_error(id);
+            let mut error = Vec::new();
+            self.lane_error(lane, &mut error);
+            self.answer(id, |out| out.extend_from_slice(&error));
+            return;
+        }
+        let Some(client) = self.client(id) else { return };
         if command.may_write() {
             parts.iter().for_each(|part| client.writes.note(part.shard));
         }
@@ -105,7 +118,6 @@ impl Relay {
         };
         let mut failed = Vec::new();
         for (at, part) in parts.iter_mut().enumerate() {
-            part.lane = self.lane_of(lane_set, part.shard, id);
             let asked = command.asked(1 + part.keys * args_a_key);
             part.sent = self.send_part(gather, at, part.lane, asked, now);
             if !part.sent {

@@ -8,7 +8,7 @@
 mod specs;
 
 use crate::command::errors;
-use crate::command::flags::Categories;
+use crate::command::flags::{Access, Categories};
 use crate::command::keys::find_keys;
 use crate::command::model::{Command, Family, Keys, Run};
 use crate::command::{Lookup, all, by_name, glob, lookup};
@@ -106,10 +106,43 @@ pub fn getkeysandflags(request: &Request<'_>, protocol: Protocol, out: &mut Vec<
             for (place, key) in keys.into_iter().enumerate() {
                 array_header(out, 2);
                 bulk(out, inner.arg(key as usize));
-                specs::access(command, place).write(encoder, out);
+                words(access(command, place, &inner).names(), "", encoder, out);
             }
         }
     }
+}
+
+/// What this very request does with its key at `place`.
+fn access(command: &Command, place: usize, request: &Request<'_>) -> Access {
+    let says = command.access_of(place);
+    if !says.contains(Access::VARIABLE) {
+        return Access(says.0 & !Access::INCOMPLETE.0);
+    }
+    let has = |from: usize, word: &str| {
+        request.iter().skip(from).any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    match command.family {
+        Family::Bitmap if only_gets(request) => Access::READ_ONLY.and(Access::ACCESS),
+        Family::String if !has(3, "get") => Access::OVERWRITE.and(Access::UPDATE),
+        _ => Access(says.0 & !Access::VARIABLE.0),
+    }
+}
+
+/// `BITFIELD key [GET type offset | OVERFLOW how] …`, and nothing else behind.
+fn only_gets(request: &Request<'_>) -> bool {
+    let mut at = 2;
+    while let Some(word) = request.get(at) {
+        let takes = match word {
+            _ if word.eq_ignore_ascii_case(b"get") => 3,
+            _ if word.eq_ignore_ascii_case(b"overflow") => 2,
+            _ => return false,
+        };
+        at += takes;
+        if at > request.len() {
+            return false;
+        }
+    }
+    true
 }
 
 /// `<container> HELP`: the subcommands that this proxy serves. `command` is the line of HELP.

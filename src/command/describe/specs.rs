@@ -1,47 +1,8 @@
 //! Key specifications, tips and summaries, derived from where a line says its keys are and how it is run.
 
-use crate::command::flags::Flags;
-use crate::command::model::{Command, Counted, Family, Keys, Merge, Run, Special, Split};
-use crate::resp::encode::{Encoder, bulk, integer, simple};
-
-/// What a command does with a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
-    Read,
-    Overwrite,
-    /// The worst is assumed, as redis does for scripts.
-    ReadAndWrite,
-    /// A channel, which is routed like a key.
-    NotAKey,
-}
-
-impl Access {
-    pub(super) fn write(self, encoder: Encoder, out: &mut Vec<u8>) {
-        let words: &[&str] = match self {
-            Access::Read => &["RO", "access"],
-            Access::Overwrite => &["OW", "update"],
-            Access::ReadAndWrite => &["RW", "access", "update"],
-            Access::NotAKey => &["not_key"],
-        };
-        encoder.set_header(out, words.len());
-        for word in words {
-            simple(out, word);
-        }
-    }
-}
-
-/// What is done with the key at `place` of a request's list of keys: a destination stands first,
-/// but for those behind an option, which stand behind the key that is read.
-pub(super) fn access(command: &Command, place: usize) -> Access {
-    match (command.keys, place) {
-        (Keys::DestinationNumkeys { .. }, 0) => Access::Overwrite,
-        (Keys::DestinationNumkeys { .. }, _) | (Keys::Sort | Keys::Georadius, 0) => Access::Read,
-        (Keys::Sort | Keys::Georadius, _) => Access::Overwrite,
-        _ if command.family == Family::PubSub => Access::NotAKey,
-        _ if command.flags.contains(Flags::READONLY) => Access::Read,
-        _ => Access::ReadAndWrite,
-    }
-}
+use super::words;
+use crate::command::model::{Command, Counted, Keys, Merge, Run, Special, Split};
+use crate::resp::encode::{Encoder, bulk, integer};
 
 enum Begin {
     Index(i64),
@@ -58,16 +19,18 @@ enum Find {
 struct Spec {
     begin: Begin,
     find: Find,
+    /// Of which key it says what is done, if its own place among the specifications does not tell.
+    key: Option<usize>,
 }
 
 /// The set of a command's key specifications.
 pub(super) fn write(command: &Command, encoder: Encoder, out: &mut Vec<u8>) {
-    let specs = specs(command.keys);
+    let specs = specs(command);
     encoder.set_header(out, specs.len());
     for (place, spec) in specs.iter().enumerate() {
         encoder.map_header(out, 3);
         bulk(out, b"flags");
-        access(command, place).write(encoder, out);
+        words(command.access_of(spec.key.unwrap_or(place)).names(), "", encoder, out);
         bulk(out, b"begin_search");
         match spec.begin {
             Begin::Index(index) => part("index", &[("index", index)], encoder, out),
@@ -95,34 +58,48 @@ pub(super) fn write(command: &Command, encoder: Encoder, out: &mut Vec<u8>) {
     }
 }
 
-fn specs(keys: Keys) -> Vec<Spec> {
+fn specs(command: &Command) -> Vec<Spec> {
     let one = || Find::Range { last: 0, step: 1, limit: 0 };
-    let at = |index: i64, find: Find| Spec { begin: Begin::Index(index), find };
-    let behind = |word, from, find| Spec { begin: Begin::Keyword { word, from }, find };
-    match keys {
+    let spec = |begin, find| Spec { begin, find, key: None };
+    let at = |index: i16, find: Find| spec(Begin::Index(i64::from(index)), find);
+    let behind = |word, from, find| spec(Begin::Keyword { word, from }, find);
+    // Where options can begin: behind what a request has at least.
+    let least = i64::from(command.arity.unsigned_abs());
+    match command.keys {
         Keys::None => vec![],
+        // The keys that SORT's patterns make are read as the first is.
+        _ if command.run == Run::Special(Special::Sort) => {
+            let patterns = Spec { begin: Begin::Unknown, find: Find::Unknown, key: Some(0) };
+            let store = Spec { begin: Begin::Unknown, find: Find::Unknown, key: Some(1) };
+            let mut specs = vec![at(1, one()), patterns];
+            specs.extend((command.keys == Keys::Sort).then_some(store));
+            specs
+        }
+        Keys::Sort => vec![at(1, one())],
         Keys::Range { first, last, step } => {
-            // Counted from the first key, or from the end if negative.
-            let last = if last < 0 { last } else { last - first };
-            let find = Find::Range { last: i64::from(last), step: i64::from(step), limit: 0 };
-            vec![at(i64::from(first), find)]
+            let of = |first, last, step| {
+                // Counted from the first key, or from the end if negative.
+                let last = if last < 0 { last } else { last - first };
+                at(first, Find::Range { last: i64::from(last), step: i64::from(step), limit: 0 })
+            };
+            match command.access.len() {
+                0 | 1 => vec![of(first, last, step)],
+                _ => vec![of(first, first, 1), of(first + step, last, step)],
+            }
         }
         Keys::Numkeys { at: number, of } => {
             let step = if of == Counted::Pairs { 2 } else { 1 };
-            vec![at(i64::from(number), Find::Count { step })]
+            vec![at(number as i16, Find::Count { step })]
         }
         Keys::DestinationNumkeys { at: number } => {
-            vec![at(1, one()), at(i64::from(number), Find::Count { step: 1 })]
-        }
-        Keys::Sort => {
-            vec![at(1, one()), Spec { begin: Begin::Unknown, find: Find::Unknown }]
+            vec![at(1, one()), at(number as i16, Find::Count { step: 1 })]
         }
         Keys::Georadius => {
-            vec![at(1, one()), behind("STORE", 5, one()), behind("STOREDIST", 5, one())]
+            vec![at(1, one()), behind("STORE", least, one()), behind("STOREDIST", least, one())]
         }
-        // The first half of what follows.
+        // The first half of what follows; STREAMS, a key and an ID are the last of the least.
         Keys::Streams => {
-            vec![behind("STREAMS", 1, Find::Range { last: -1, step: 1, limit: 2 })]
+            vec![behind("STREAMS", least - 3, Find::Range { last: -1, step: 1, limit: 2 })]
         }
         Keys::Migrate => {
             let rest = Find::Range { last: -1, step: 1, limit: 0 };
@@ -161,6 +138,7 @@ pub(super) fn summary(run: Run) -> &'static str {
         Run::Special(Special::Eval | Special::EvalSha | Special::Fcall) => {
             "forwarded to the shard of its keys, with the body where that is missing"
         }
+        Run::Special(Special::ConfigGet) => "answered by the proxy and by what all shards agree on",
         Run::Special(Special::Sort) => "forwarded to the shard of its keys and patterns",
         Run::Special(_) => "run over all shards by the proxy",
         Run::Refuse(_) => "not served by this proxy",
@@ -179,7 +157,7 @@ pub(super) fn tips(run: Run) -> &'static [&'static str] {
         Run::Special(Special::ScriptLoad | Special::ScriptFlush) => {
             &["request_policy:all_nodes", "response_policy:all_succeeded"]
         }
-        Run::Fan(Merge::OneSucceeded) => {
+        Run::Fan(Merge::OneSucceeded) | Run::Special(Special::Kill) => {
             &["request_policy:all_shards", "response_policy:one_succeeded"]
         }
         Run::Fan(Merge::Sum) => &["request_policy:all_shards", "response_policy:agg_sum"],
@@ -194,7 +172,9 @@ pub(super) fn tips(run: Run) -> &'static [&'static str] {
             &["request_policy:all_shards", "response_policy:special"]
         }
         Run::Special(Special::Scan) => &["request_policy:special", "response_policy:special"],
-        Run::Special(Special::Eval | Special::EvalSha | Special::Fcall | Special::Sort)
+        Run::Special(
+            Special::Eval | Special::EvalSha | Special::Fcall | Special::Sort | Special::ConfigGet,
+        )
         | Run::Forward
         | Run::ForwardUnlessBlock
         | Run::AnyShard

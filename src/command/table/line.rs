@@ -4,7 +4,7 @@ pub(super) use crate::command::model::{
     Command, Counted::*, Family, Keys, Local, Merge, Refusal, Run, Special, Split,
 };
 
-use crate::command::flags::{Categories, Flags};
+use crate::command::flags::{Access, Categories, Flags};
 use crate::command::shape::{Elements, Kinds};
 
 // Flags, to be joined by `|`, for which operators of our own types can not be used in constants.
@@ -49,6 +49,27 @@ pub(super) const NO_KEYS: Keys = Keys::None;
 pub(super) const KEY: Keys = keys(1, 1, 1);
 pub(super) const KEY_2: Keys = keys(2, 2, 1);
 pub(super) const ALL_KEYS: Keys = keys(1, -1, 1);
+
+// What is done with a key, where that is not `READS` for what only reads and `CHANGES` for the rest.
+pub(super) const READS: Access = Access::READ_ONLY.and(Access::ACCESS);
+/// Not at the value, but at its type, length, members or age.
+pub(super) const LOOKS: Access = Access::READ_ONLY;
+/// Reads, and keeps a result of its own with the value.
+pub(super) const READS_AND_CACHES: Access = Access::READ_WRITE.and(Access::ACCESS);
+pub(super) const READS_AND_INSERTS: Access = READS_AND_CACHES.and(Access::INSERT);
+pub(super) const CHANGES: Access = READS_AND_CACHES.and(Access::UPDATE);
+/// As `CHANGES`, or less: SET without GET only overwrites, BITFIELD with nothing but GETs only reads.
+pub(super) const VARIES: Access = CHANGES.and(Access::VARIABLE);
+pub(super) const UPDATES: Access = Access::READ_WRITE.and(Access::UPDATE);
+pub(super) const INSERTS: Access = Access::READ_WRITE.and(Access::INSERT);
+pub(super) const DELETES: Access = Access::READ_WRITE.and(Access::DELETE);
+/// Deletes what it tells.
+pub(super) const TAKES: Access = DELETES.and(Access::ACCESS);
+pub(super) const TAKES_SOME: Access = TAKES.and(Access::INCOMPLETE);
+pub(super) const OVERWRITES: Access = Access::OVERWRITE.and(Access::UPDATE);
+pub(super) const CREATES: Access = Access::OVERWRITE.and(Access::INSERT);
+pub(super) const REMOVES: Access = Access::REMOVE.and(Access::DELETE);
+pub(super) const NOT_A_KEY: Access = Access::NOT_A_KEY;
 
 // How it is run.
 pub(super) const FORWARD: Run = Run::Forward;
@@ -109,12 +130,18 @@ pub(super) const fn cmd(
         Keys::None | Keys::Range { .. } => 0,
         _ => MOVABLEKEYS,
     };
+    let access: &[Access] = match keys {
+        Keys::None => &[],
+        _ if Flags(flags).contains(Flags::READONLY) => &[READS],
+        _ => &[CHANGES],
+    };
     Command {
         name,
         since,
         arity,
         flags: Flags(flags | movable),
         keys,
+        access,
         run,
         family: Family::Unknown,
         categories: Categories(0),
@@ -174,6 +201,12 @@ impl Command {
     pub(super) const fn gives_cursor(mut self) -> Command {
         self.reply = Kinds::of(b"");
         self.elements = Elements::Exactly(2);
+        self
+    }
+
+    /// What it does with its keys: the first, the second …; the last word holds for the rest.
+    pub(super) const fn does(mut self, access: &'static [Access]) -> Command {
+        self.access = access;
         self
     }
 

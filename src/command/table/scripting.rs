@@ -21,7 +21,7 @@ static FUNCTION_COMMANDS: &[Command] = &family(Family::Scripting, [
     cmd("function|dump",    "7.0.0",  2, NOSCRIPT,                   NO_KEYS, ANY_SHARD).gives(VALUE),
     cmd("function|flush",   "7.0.0", -2, WRITE | NOSCRIPT,           NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
     cmd("function|help",    "7.0.0",  2, ANYTIME,                    NO_KEYS, HELP),
-    cmd("function|kill",    "7.0.0",  2, NOSCRIPT | ALLOW_BUSY,      NO_KEYS, FAN_ONE).gives(STATUS).dangerous(),
+    cmd("function|kill",    "7.0.0",  2, NOSCRIPT | ALLOW_BUSY,      NO_KEYS, special(Special::Kill)).gives(STATUS).dangerous(),
     cmd("function|list",    "7.0.0", -2, NOSCRIPT,                   NO_KEYS, ANY_SHARD).gives(ARRAY),
     cmd("function|load",    "7.0.0", -3, WRITE | DENYOOM | NOSCRIPT, NO_KEYS, FAN_ALL).gives(VALUE),
     cmd("function|restore", "7.0.0", -3, WRITE | DENYOOM | NOSCRIPT, NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
@@ -35,7 +35,7 @@ static SCRIPT_COMMANDS: &[Command] = &family(Family::Scripting, [
     cmd("script|exists", "2.6.0", -3, NOSCRIPT,              NO_KEYS, FAN_AND).gives_one_for_each(2),
     cmd("script|flush",  "2.6.0", -2, NOSCRIPT,              NO_KEYS, special(Special::ScriptFlush)).gives(STATUS).dangerous(),
     cmd("script|help",   "5.0.0",  2, ANYTIME,               NO_KEYS, HELP),
-    cmd("script|kill",   "2.6.0",  2, NOSCRIPT | ALLOW_BUSY, NO_KEYS, FAN_ONE).gives(STATUS).dangerous(),
+    cmd("script|kill",   "2.6.0",  2, NOSCRIPT | ALLOW_BUSY, NO_KEYS, special(Special::Kill)).gives(STATUS).dangerous(),
     cmd("script|load",   "2.6.0",  3, NOSCRIPT | STALE,      NO_KEYS, special(Special::ScriptLoad)).gives(VALUE),
     // Only the shards on which it ran know a script.
     cmd("script|show",   "8.0.0",  3, NOSCRIPT,              NO_KEYS, FAN_ONE),

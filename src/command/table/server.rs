@@ -31,7 +31,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Server, [
     cmd("psync",          "2.8.0",  -3, ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, NO_KEYS, REFUSE_STATE),
     cmd("replconf",       "3.0.0",  -1, ADMIN | ALLOW_BUSY | SESSION,                   NO_KEYS, REFUSE_STATE),
     cmd("replicaof",      "5.0.0",   3, ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING,    NO_KEYS, REFUSE_ADMIN),
-    cmd("restore-asking", "3.0.0",  -4, WRITE | DENYOOM | ASKING,                       KEY,     REFUSE_ADMIN).acl(KEYSPACE | DANGEROUS),
+    cmd("restore-asking", "3.0.0",  -4, WRITE | DENYOOM | ASKING,                       KEY,     REFUSE_ADMIN).does(&[OVERWRITES]).acl(KEYSPACE | DANGEROUS),
     cmd("role",           "2.8.12",  1, FAST | SESSION,                                 NO_KEYS, REFUSE_ADMIN).acl(ADMIN_RIGHTS | DANGEROUS),
     cmd("save",           "1.0.0",   1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, NO_KEYS, REFUSE_ADMIN),
     cmd("shutdown",       "1.0.0",  -1, ADMIN | NO_MULTI | ALLOW_BUSY | SESSION,        NO_KEYS, REFUSE_ADMIN),
@@ -94,7 +94,7 @@ static COMMANDLOG_COMMANDS: &[Command] = &family(Family::Server, [
 
 #[rustfmt::skip]
 static CONFIG_COMMANDS: &[Command] = &family(Family::Server, [
-    cmd("config|get",       "2.0.0", -3, ADMIN | SESSION, NO_KEYS, local(Local::ConfigGet)),
+    cmd("config|get",       "2.0.0", -3, ADMIN | SESSION, NO_KEYS, special(Special::ConfigGet)).gives(MAP),
     cmd("config|help",      "5.0.0",  2, ANYTIME,         NO_KEYS, HELP),
     cmd("config|resetstat", "2.0.0",  2, ADMIN | SESSION, NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
     cmd("config|rewrite",   "2.8.0",  2, ADMIN | SESSION, NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
@@ -104,7 +104,7 @@ static CONFIG_COMMANDS: &[Command] = &family(Family::Server, [
 #[rustfmt::skip]
 static DEBUG_COMMANDS: &[Command] = &family(Family::Server, [
     // The only one that is about a key; every other is refused as DEBUG is.
-    cmd("debug|object", "1.0.0", -3, ADMIN | SESSION, KEY_2, FORWARD).gives(STATUS).dangerous(),
+    cmd("debug|object", "1.0.0", -3, ADMIN | SESSION, KEY_2, FORWARD).does(&[LOOKS]).gives(STATUS).dangerous(),
 ]);
 
 #[rustfmt::skip]
@@ -134,7 +134,7 @@ static MEMORY_COMMANDS: &[Command] = &family(Family::Server, [
     cmd("memory|malloc-stats", "4.0.0",  2, 0,        NO_KEYS, REFUSE_ADMIN),
     cmd("memory|purge",        "4.0.0",  2, 0,        NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
     cmd("memory|stats",        "4.0.0",  2, 0,        NO_KEYS, REFUSE_ADMIN),
-    cmd("memory|usage",        "4.0.0", -3, READONLY, KEY_2,   FORWARD).gives(NUMBER_OR_NIL),
+    cmd("memory|usage",        "4.0.0", -3, READONLY, KEY_2,   FORWARD).does(&[LOOKS]).gives(NUMBER_OR_NIL),
 ]);
 
 #[rustfmt::skip]

@@ -8,5 +8,5 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Transactions, [
     cmd("exec",    "1.2.0",  1, SKIP_SLOWLOG | SESSION,      NO_KEYS,  REFUSE_STATE),
     cmd("multi",   "1.2.0",  1, FAST | ALLOW_BUSY | SESSION, NO_KEYS,  REFUSE_STATE),
     cmd("unwatch", "2.2.0",  1, FAST | ALLOW_BUSY | SESSION, NO_KEYS,  REFUSE_STATE),
-    cmd("watch",   "2.2.0", -2, FAST | ALLOW_BUSY | SESSION, ALL_KEYS, REFUSE_STATE),
+    cmd("watch",   "2.2.0", -2, FAST | ALLOW_BUSY | SESSION, ALL_KEYS, REFUSE_STATE).does(&[LOOKS]),
 ]);

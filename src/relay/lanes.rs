@@ -9,7 +9,8 @@ use crate::base::time::{Now, US_PER_MS};
 use crate::relay::Relay;
 use crate::relay::api::{Ask, Dirty, LaneEnd, Report};
 use crate::relay::client::Stall;
-use crate::relay::lane::{CONTROL, Flow, Lane, LaneState, Target, Token};
+use crate::relay::greeting;
+use crate::relay::lane::{Flow, LaneState, Target, Token};
 use crate::relay::pair::Reply;
 use crate::relay::plants::{Plant, planted};
 use crate::resp::reply::ReplyScanner;
@@ -206,7 +207,7 @@ impl Relay {
             return;
         }
         let config = &self.pools[lane.pool.index()].config;
-        let left = write_greeting(lane, config);
+        let left = greeting::write(lane, config, self.identity.core);
         lane.heard_us = now.mono_us;
         lane.state = LaneState::Greeting { left, until_us };
         lane.dirty = true;
@@ -231,6 +232,7 @@ impl Relay {
             );
         }
         let there = !value::is_error(reply)
+            || greeting::is_about_the_name(left, reply)
             || (last && !matches!(word, b"NOAUTH" | b"NOPERM" | b"DENIED" | b"ERR"));
         if !there {
             let text = String::from_utf8_lossy(reply.trim_ascii()).replace(['\r', '\n'], " ");
@@ -450,43 +452,6 @@ impl Relay {
 pub(super) enum Loss {
     Eof,
     Failed,
-}
-
-/// HELLO or AUTH, SELECT, a name to be seen in CLIENT LIST, and PING, whose answer is the last:
-/// so there is always one to wait for, and an error that the server says of its own accord (too
-/// many clients, protected mode) can not be taken for a client's reply. Gives their number.
-fn write_greeting(lane: &mut Lane, config: &crate::config::model::PoolConfig) -> u8 {
-    let out = &mut lane.greeting;
-    out.clear();
-    let mut replies = 0;
-    let auth = config.backend_auth.as_ref();
-    let user = auth.and_then(|auth| auth.user.as_deref());
-    let password = auth.map(|auth| auth.password.as_bytes());
-    match (lane.protocol, password) {
-        (Protocol::Resp3, Some(password)) => {
-            let user = user.unwrap_or("default").as_bytes();
-            encode::request(out, &[b"HELLO", b"3", b"AUTH", user, password]);
-            replies += 1;
-        }
-        (Protocol::Resp3, None) => {
-            encode::request(out, &[b"HELLO", b"3"]);
-            replies += 1;
-        }
-        (Protocol::Resp2, Some(password)) => {
-            match user {
-                Some(user) => encode::request(out, &[b"AUTH", user.as_bytes(), password]),
-                None => encode::request(out, &[b"AUTH", password]),
-            }
-            replies += 1;
-        }
-        (Protocol::Resp2, None) => {}
-    }
-    if !matches!(lane.database, 0 | CONTROL) {
-        encode::request(out, &[b"SELECT", lane.database.to_string().as_bytes()]);
-        replies += 1;
-    }
-    encode::request(out, &[b"PING"]);
-    replies + 1
 }
 
 /// The words of `strerror` for what happens to connections (twemproxy's clients know them).

@@ -36,6 +36,7 @@ mod cores_tests;
 mod dispatch;
 mod fan;
 mod gather;
+mod greeting;
 mod info;
 mod lane;
 mod lanes;

@@ -104,6 +104,7 @@ impl Store {
         let database = wire.database;
         match text(0).as_str() {
             "PING" => encode::simple(&mut out, "PONG"),
+            "CLIENT" => encode::simple(&mut out, "OK"),
             "SELECT" => {
                 wire.database = text(1).parse().unwrap();
                 encode::simple(&mut out, "OK");

@@ -205,7 +205,7 @@ fn a_greeting_that_is_out_of_step_serves_nobody() {
     world.say(client, &req("GET k"));
     let lane = world.lane_of_shard(0);
     world.stores[0].held.clear();
-    world.reply(lane, b"+OK\r\n+PONG\r\n$1\r\n1\r\n");
+    world.reply(lane, b"+OK\r\n+OK\r\n+PONG\r\n$1\r\n1\r\n");
     world.run();
     let heard = world.heard(client);
     assert!(heard.starts_with("-ERR Connection out of step (PING of the hand-shake"), "{heard}");

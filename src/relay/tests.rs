@@ -179,7 +179,7 @@ fn the_greeting_is_answered_before_the_first_request_is_sent() {
     let client = world.client();
     world.say(client, &[req("SELECT 3"), req("GET a")].concat());
     assert_eq!(world.heard(client), "+OK\r\n");
-    assert_eq!(world.stores[0].seen, ["SELECT", "PING"]);
+    assert_eq!(world.stores[0].seen, ["SELECT", "CLIENT", "PING"]);
     world.stores[0].silent = false;
     let held = std::mem::take(&mut world.stores[0].held);
     let lane = world.lane_of_shard(0);

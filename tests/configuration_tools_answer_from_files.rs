@@ -107,3 +107,47 @@ fn import_prints_a_file_with_the_same_placement() {
     let again = String::from_utf8(again.unwrap().stderr).unwrap();
     assert!(again.contains("this file is ours already"), "{again}");
 }
+
+/// Those who ran smitty: names and weights of the file, addresses of the sentinels, every key where it
+/// was.
+#[test]
+fn an_imported_file_with_sentinels_places_every_key_as_before() {
+    let dir = TempDir::new().unwrap();
+    let text = servers(4, "fnv1a_64").replace("7002:1 server2", "7002:3 server2");
+    let old = file(&dir, "n.yml", &text);
+    let sentinels = "10.0.0.7:26379,sentinel2:26379";
+    let new = file(&dir, "c.toml", &corelay(&["import", words(&old), "--sentinel", sentinels]));
+    let checked = corelay(&["check", "-c", words(&new)]);
+    for part in [
+        "sentinels 10.0.0.7:26379, sentinel2:26379 and those that they name",
+        "hold      5000 ms, 16777216 bytes for each core and shard, reads are sent again",
+        "server2  by Sentinel  3",
+    ] {
+        assert!(checked.contains(part), "{part}\nnot in\n{checked}");
+    }
+    let moved = corelay(&["placement", words(&old), words(&new)]);
+    assert!(moved.contains("0 of 100000 keys would move (0.0 %)"), "{moved}");
+    assert!(moved.contains("server1 is where the sentinels say that master server1 is"), "{moved}");
+    let shown = corelay(&["explain", "-c", words(&new), "session:42"]);
+    assert!(shown.contains("by Sentinel"), "{shown}");
+
+    // Other names are other shards, even if no address says so.
+    let text = fs::read_to_string(&new).unwrap().replace("\"server", "\"other");
+    let other = file(&dir, "other.toml", &text);
+    let moved = corelay(&["placement", words(&new), words(&other)]);
+    assert!(moved.contains("100000 of 100000 keys would move"), "{moved}");
+
+    let nameless = text_of_nameless(&dir);
+    let args = ["import", words(&nameless), "--sentinel", sentinels];
+    let output = Command::new(env!("CARGO_BIN_EXE_corelay")).args(args).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("this server has no name; write behind it the name"), "{told}");
+    let args = ["import", words(&old), "--sentinel", "10.0.0.7"];
+    let output = Command::new(env!("CARGO_BIN_EXE_corelay")).args(args).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+fn text_of_nameless(dir: &TempDir) -> PathBuf {
+    file(dir, "nameless.yml", &servers(1, "md5").replace(" server1", ""))
+}

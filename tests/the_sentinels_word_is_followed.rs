@@ -230,3 +230,23 @@ fn sentinels_that_are_not_configured_are_found_and_names_of_hosts_are_taken() {
         primary(&proxy, "shard1") == new.to_string()
     });
 }
+
+#[test]
+fn host_names_that_the_sentinels_announce_are_looked_up() {
+    let watched = Watched::start(1);
+    let node = watched.shards[0].nodes[0].address();
+    for sentinel in &watched.sentinels {
+        for setting in ["resolve-hostnames", "announce-hostnames"] {
+            assert_eq!(sentinel.ask(&["SENTINEL", "CONFIG", "SET", setting, "yes"]), Value::ok());
+        }
+        assert_eq!(sentinel.ask(&["SENTINEL", "REMOVE", "shard1"]), Value::ok());
+        let port = node.port().to_string();
+        let monitor = ["SENTINEL", "MONITOR", "shard1", "localhost", &port, "2"];
+        assert_eq!(sentinel.ask(&monitor), Value::ok());
+    }
+    let reply = watched.sentinels[0].ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "shard1"]);
+    assert_eq!(reply.items()[0].text(), "localhost");
+    let proxy = proxy_of(&watched, "", "");
+    wait_until(PATIENCE, "the name is looked up", || primary(&proxy, "shard1") == node.to_string());
+    assert_eq!(proxy.client().exchange(&["SET", "a", "1"]), Value::ok());
+}

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::node::Seen;
+use super::pace::Pace;
 use super::verdict::{Address, Choice, Count, Refusal, Said, Voice, Word, verdict};
 
 /// Time since the watcher began.
@@ -25,26 +26,21 @@ const WAIT_FOR_ALL: Duration = Duration::from_millis(30);
 const WAIT_FOR_FAILOVER: Duration = Duration::from_secs(3);
 /// In doubt, and without a majority of the sentinels for so long, ROLE alone decides.
 const ROLE_ALONE_AFTER: Duration = Duration::from_secs(1);
+/// Pause before an address is verified again that was so just before, and came into doubt at once
+/// again: it takes connections and cores lose them. It doubles up to …
+const AGAIN_FIRST: Duration = Duration::from_millis(20);
+/// … this, and begins anew after …
+const AGAIN_MAX: Duration = Duration::from_secs(1);
+/// … so long without doubt.
+const CALM: Duration = Duration::from_secs(5);
 /// How often a node in force is asked for its ROLE.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// Pause before a node that was no master is looked at again; it doubles up to …
 const LOOK_AGAIN_FIRST: Duration = Duration::from_millis(10);
 /// … this.
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(250);
-/// Pause between questions to the sentinels while something is wrong; each is half as long again as
-/// the one before, up to …
-const ASK_AGAIN_FIRST: Duration = Duration::from_millis(10);
-/// … this …
-const ASK_AGAIN_MAX: Duration = Duration::from_millis(50);
-/// … and when it has been wrong for so long …
-const ASK_SELDOM_AFTER: Duration = Duration::from_secs(15);
-/// … this.
-const ASK_SELDOM: Duration = Duration::from_millis(500);
 /// An event of a sentinel makes us ask often for so long.
 const ALERT: Duration = Duration::from_secs(15);
-
-/// The routine asks, not we.
-const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// What the pool wants of the sentinels.
 #[derive(Clone, Copy, Debug)]
@@ -152,10 +148,11 @@ pub(super) struct Master {
     looks: u64,
     looked_at: Moment,
     looks_failed: u32,
+    /// How often in a row the same address was verified again, and when the last time.
+    confirmed: (u32, Moment),
     /// Where the last look failed.
     failed_at: Option<Address>,
-    ask_at: Moment,
-    asks: u32,
+    pace: Pace,
 }
 
 impl Master {
@@ -176,9 +173,9 @@ impl Master {
             looks: 0,
             looked_at: now,
             looks_failed: 0,
+            confirmed: (0, now),
             failed_at: None,
-            ask_at: now,
-            asks: 0,
+            pace: Pace::new(now),
         }
     }
 
@@ -193,9 +190,11 @@ impl Master {
         self.begin_doubt(why.to_owned(), now);
     }
 
-    /// Something happened to the master, as a sentinel says.
-    pub(super) fn signal(&mut self, kind: &str, now: Moment) {
+    /// Something happened to the master, or, if not `of_itself`, to what belongs to it, as a sentinel
+    /// says.
+    pub(super) fn signal(&mut self, kind: &str, of_itself: bool, now: Moment) {
         match kind {
+            "+sdown" | "-sdown" | "+reboot" if !of_itself => return,
             // It ended without another master.
             "-sdown" | "-odown" | "+failover-end" | "+failover-end-for-timeout" => {
                 self.alert_until = now;
@@ -206,32 +205,19 @@ impl Master {
             _ if TROUBLE.contains(&kind) || kind.starts_with("-failover-abort") => {
                 self.alert_until = now + ALERT;
                 self.notice(kind.to_owned(), now);
-                self.asks = 0;
+                self.pace = Pace::new(now);
             }
             _ => {}
         }
-        self.ask_at = self.ask_at.min(now);
+        self.pace.once(now);
     }
 
     /// The sentinels are to be asked now.
     pub(super) fn take_ask(&mut self, now: Moment, jitter: f64) -> bool {
-        if now < self.ask_at {
-            return false;
-        }
         let trouble = self.doubt.as_ref().or(self.noticed.as_ref());
-        let long = trouble.is_some_and(|trouble| now > trouble.at + ASK_SELDOM_AFTER);
-        let is_urgent = self.doubt.is_some() || now < self.alert_until;
-        let pause = match (is_urgent, long) {
-            (false, _) => NEVER,
-            (true, true) => ASK_SELDOM,
-            (true, false) => {
-                let grown = ASK_AGAIN_FIRST.mul_f64(1.5_f64.powi(self.asks.min(16).cast_signed()));
-                grown.min(ASK_AGAIN_MAX)
-            }
-        };
-        self.asks = self.asks.saturating_add(1);
-        self.ask_at = now.saturating_add(pause.mul_f64(0.75 + 0.25 * jitter));
-        true
+        let is_wrong = self.doubt.is_some() || now < self.alert_until;
+        let since = trouble.map_or(now, |trouble| trouble.at);
+        self.pace.take(is_wrong.then_some(since), jitter, now)
     }
 
     /// Something is wrong, or may be.
@@ -321,6 +307,9 @@ impl Master {
             verified: before.as_ref().map_or(0, |before| before.verified) + 1,
             writable: !(alone && self.rules.quorum_required),
         });
+        let in_a_row =
+            if stays && now < self.confirmed.1 + CALM { self.confirmed.0 + 1 } else { 0 };
+        self.confirmed = (in_a_row, now);
         self.doubt = None;
         self.refusal = None;
         self.alert_until = now;
@@ -338,7 +327,7 @@ impl Master {
     fn begin_doubt(&mut self, why: String, now: Moment) {
         self.notice(why.clone(), now);
         self.doubt = Some(Notice { at: now, why });
-        (self.asks, self.ask_at) = (0, now);
+        self.pace = Pace::new(now);
         self.failed_at = None;
     }
 
@@ -399,6 +388,13 @@ impl Master {
         let Some(current) = &self.in_force else { return false };
         if choice.address != current.address {
             return false;
+        }
+        let pause = match self.confirmed.0 {
+            0 => Duration::ZERO,
+            often => (AGAIN_FIRST * (1 << (often - 1).min(8))).min(AGAIN_MAX),
+        };
+        if now < self.confirmed.1 + pause {
+            return true;
         }
         let begun = self.noticed.as_ref().map_or(doubt.at, |noticed| noticed.at);
         (choice.failing_over && now < begun + WAIT_FOR_FAILOVER)

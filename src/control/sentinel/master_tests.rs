@@ -93,7 +93,11 @@ impl World {
 
     fn is_master(&mut self, number: u64, host: &str) -> Option<Change> {
         match self.master.seen(number, Seen::Master(socket(host)), self.now)? {
-            Act::Publish(change) => Some(change),
+            Act::Publish(change) => {
+                // As the watcher does when it has told it.
+                self.master.noticed = None;
+                Some(change)
+            }
             Act::Look { .. } => panic!("a look after a look"),
         }
     }
@@ -247,7 +251,7 @@ fn a_required_quorum_that_is_lost_refuses_writes_until_it_is_back_and_has_verifi
     assert!(!world.master.in_force.as_ref().unwrap().writable);
     world.after(10).all_say(OLD, 1);
     assert_eq!(world.after(1).step(), None, "asked again");
-    world.after(1).all_say(OLD, 1);
+    world.after(30).all_say(OLD, 1);
     let number = world.looks_at(OLD);
     assert_eq!(world.is_master(number, OLD), Some(Change::Confirmed));
     assert!(world.master.in_force.as_ref().unwrap().writable);
@@ -279,16 +283,46 @@ fn events_and_doubt_make_it_ask_often_and_long_trouble_seldom() {
         asks
     };
     assert!(asks(&mut world, 1_000) <= 1, "the routine asks");
-    world.master.signal("+odown", world.now);
+    world.master.signal("+odown", true, world.now);
     let soon = asks(&mut world, 1_000);
     assert!((20..=25).contains(&soon), "{soon}");
-    world.master.signal("-odown", world.now);
+    world.master.signal("-odown", true, world.now);
     assert!(asks(&mut world, 1_000) <= 1);
     world.master.suspect(1, false, "EOF", world.now);
     let long = asks(&mut world, 15_000);
     assert!((300..=330).contains(&long), "{long}");
     let seldom = asks(&mut world, 10_000);
     assert!((18..=22).contains(&seldom), "{seldom}");
+}
+
+#[test]
+fn what_happens_to_a_replica_or_a_sentinel_is_not_the_masters_trouble() {
+    let mut world = World::settled(false);
+    world.master.signal("+sdown", false, world.now);
+    assert!(!world.master.is_urgent(world.now));
+    world.master.signal("+odown", true, world.now);
+    world.master.signal("-sdown", false, world.now);
+    assert!(world.master.is_urgent(world.now), "a sentinel that is back ends no trouble");
+    assert_eq!(world.master.noticed.as_ref().unwrap().why, "+odown");
+}
+
+#[test]
+fn what_is_verified_and_doubted_again_and_again_is_so_at_most_once_a_second() {
+    let mut world = World::settled(false);
+    world.after(6_000);
+    let (begun, first) = (world.now, world.verified());
+    while world.now < begun + ms(20_000) {
+        world.after(5).all_say(OLD, 1);
+        if world.master.doubt.is_none() {
+            let verified = world.verified();
+            world.master.suspect(verified, false, "ERR max number of clients", world.now);
+        }
+        if let Some(Act::Look { number, .. }) = world.step() {
+            world.is_master(number, OLD);
+        }
+    }
+    let times = world.verified() - first;
+    assert!((20..=30).contains(&times), "{times}");
 }
 
 /// Sentinels that lag, fall silent and come back; nodes that die, come back as masters, are demoted.
@@ -332,7 +366,7 @@ fn course(seed: u64) {
                 world.master.suspect(before, below(2) == 0, "EOF", world.now);
             }
             4 => world.reachable[below(3) as usize] ^= true,
-            5 => world.master.signal("+odown", world.now),
+            5 => world.master.signal("+odown", true, world.now),
             _ => {}
         }
         for (sentinel, epoch) in known.into_iter().enumerate() {

@@ -9,12 +9,13 @@
 //!  cores ── Suspicions ──▶ watch ──▶ publisher ──▶ cores
 //!  sentinels ◀─▶ link ────▶  │ ▲
 //!  nodes ◀────── node ◀──────┘ │        master, verdict: the rules, pure
-//!                  └───────────┘        words, wire: the protocol
+//!                  └───────────┘        pace: how often; words, wire: the protocol
 //! ```
 
 mod link;
 mod master;
 mod node;
+mod pace;
 mod sentinels;
 mod tell;
 mod verdict;

@@ -21,22 +21,31 @@ pub(super) enum Seen {
     Other(String),
 }
 
-/// Connects to the node, authenticates and asks for its ROLE. Of several addresses of a name `wanted`
-/// is taken if it is one of them.
+/// Connects to the node, authenticates and asks for its ROLE. Of several addresses of a name the first
+/// counts that is a master's, `wanted` before the others.
 pub(super) async fn look(
     at: &Address,
     wanted: Option<SocketAddr>,
     credentials: Option<&Credentials>,
     lookup: &mut Lookup,
 ) -> Seen {
-    let addresses = match lookup.addresses(at, ANSWER_MAX).await {
+    let mut addresses = match lookup.addresses(at, ANSWER_MAX).await {
         Ok(addresses) => addresses,
         Err(error) => return Seen::Other(format!("{}: {error}", at.host)),
     };
-    let wanted = wanted.filter(|wanted| addresses.contains(wanted));
-    let Some(address) = wanted.or(addresses.first().copied()) else {
-        return Seen::Other("the name has no address".to_owned());
-    };
+    addresses.sort_by_key(|address| Some(*address) != wanted);
+    let mut seen = Seen::Other("the name has no address".to_owned());
+    // Of a name with several addresses (IPv6 and IPv4, say) some may not be listened on.
+    for address in addresses {
+        seen = role_of(address, credentials).await;
+        if matches!(seen, Seen::Master(_)) {
+            break;
+        }
+    }
+    seen
+}
+
+async fn role_of(address: SocketAddr, credentials: Option<&Credentials>) -> Seen {
     let exchange = async {
         let mut wire = Wire::connect(address, credentials).await?;
         wire.ask(&[&[b"ROLE"]]).await

@@ -171,7 +171,12 @@ impl Sentinels {
         }
         (sentinel.failures, sentinel.retry_at) = (0, now);
         sentinel.answered = Some(asked);
-        sentinel.tilt = answer.tilt;
+        if std::mem::replace(&mut sentinel.tilt, answer.tilt) != answer.tilt {
+            match answer.tilt {
+                true => log.warn("sentinel is in tilt", &[("sentinel", &sentinel.address)]),
+                false => log.info("sentinel's tilt is over", &[("sentinel", &sentinel.address)]),
+            }
+        }
         for (at, word) in answer.words {
             if let Some(slot) = sentinel.words.get_mut(at) {
                 *slot = Some((asked, word));
@@ -226,9 +231,10 @@ impl Sentinels {
 
     pub(super) fn tilted(&mut self, link: usize) {
         let log = self.log.clone();
-        if let Some(sentinel) = self.find(link) {
+        if let Some(sentinel) = self.find(link)
+            && !std::mem::replace(&mut sentinel.tilt, true)
+        {
             log.warn("sentinel is in tilt", &[("sentinel", &sentinel.address)]);
-            sentinel.tilt = true;
         }
     }
 

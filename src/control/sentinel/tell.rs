@@ -32,6 +32,7 @@ pub(super) struct Teller {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Said {
     refusal: String,
+    no_majority: bool,
     few_sentinels: bool,
     low_quorum: bool,
     long_down_after: bool,
@@ -228,7 +229,7 @@ fn picture_of(shard: &Shard) -> ShardPicture {
     }
 }
 
-/// What is new about a shard: why it has no verified primary, and what its sentinels are set up for.
+/// What is new about a shard: why it has no verified primary, and how many sentinels answer.
 fn say(state: &ControlState, shard: &Shard, name: &str, sentinels: &Sentinels, said: &mut Said) {
     let (log, master) = (&state.log, &shard.master);
     let mut refusal = master.refusal.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -250,9 +251,36 @@ fn say(state: &ControlState, shard: &Shard, name: &str, sentinels: &Sentinels, s
         said.refusal = refusal;
     }
     let count = master.count;
-    if !count.is_majority() {
-        return;
+    let no_majority = !count.is_majority() && master.in_force.is_some();
+    if no_majority != said.no_majority {
+        let fields: [Field<'_>; 4] = [
+            ("pool", &shard.pool_name),
+            ("shard", &name),
+            ("answering", &count.answered),
+            ("sentinels", &count.known),
+        ];
+        match no_majority {
+            true => {
+                log.warn("no majority of the sentinels answers, the last address stays", &fields);
+            }
+            false => log.info("a majority of the sentinels answers again", &fields),
+        }
+        said.no_majority = no_majority;
     }
+    if count.is_majority() {
+        say_setup(state, shard, name, sentinels, said);
+    }
+}
+
+/// What of the sentinels' set-up makes failovers slow or unsafe.
+fn say_setup(
+    state: &ControlState,
+    shard: &Shard,
+    name: &str,
+    sentinels: &Sentinels,
+    said: &mut Said,
+) {
+    let (log, count) = (&state.log, shard.master.count);
     let few = count.known < SENTINELS_MIN;
     if few && !said.few_sentinels {
         log.warn(

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ahash::AHashSet;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -97,6 +98,11 @@ pub(super) struct Watch {
     teller: Teller,
     routine_at: Moment,
     routine_max: Duration,
+    /// When every shard is looked after, those included of which nothing was heard.
+    all_at: Moment,
+    /// The shards of each name, and those of which something was heard since the last step.
+    by_name: Vec<Vec<usize>>,
+    touched: AHashSet<usize>,
     random: u64,
     /// Told once, when every shard has a primary.
     all_verified: Option<crossbeam::channel::Sender<()>>,
@@ -138,6 +144,11 @@ impl Watch {
                 });
             }
         }
+        let mut by_name = vec![Vec::new(); names.len()];
+        for (at, shard) in shards.iter().enumerate() {
+            let shard: &Shard = shard;
+            by_name[shard.name].push(at);
+        }
         let required = pools.iter().filter_map(|(_, pool)| pool.sentinel.as_ref());
         let required = required.filter(|sentinel| sentinel.quorum_required);
         let grace = required.map(|sentinel| sentinel.quorum_grace_ms).min().unwrap_or(u64::MAX);
@@ -167,6 +178,9 @@ impl Watch {
             teller,
             routine_at: Duration::ZERO,
             routine_max,
+            all_at: Duration::ZERO,
+            by_name,
+            touched: AHashSet::new(),
             random: 0,
             all_verified: Some(all_verified),
         }
@@ -198,6 +212,9 @@ impl Watch {
         match event {
             Event::Answer { link, asked, result } => {
                 let asked = asked.saturating_duration_since(self.started);
+                for (name, _) in result.iter().flat_map(|answer| &answer.words) {
+                    self.touched.extend(self.by_name.get(*name).into_iter().flatten());
+                }
                 self.sentinels.answered(link, asked, result, now);
             }
             Event::Listening { link, yes } => {
@@ -242,7 +259,7 @@ impl Watch {
         let Some(name) = &signal.master else { return };
         for shard in &mut self.shards {
             if self.names.get(shard.name) == Some(name) {
-                shard.master.signal(&signal.kind, now);
+                shard.master.signal(&signal.kind, signal.of_itself, now);
             }
         }
     }
@@ -269,7 +286,16 @@ impl Watch {
         }
         self.sentinels.keep_up(now);
         let mut acts = Vec::new();
+        let all = now >= self.all_at;
+        if all {
+            self.all_at = now + STEP;
+        }
+        let touched = std::mem::take(&mut self.touched);
         for (at, shard) in self.shards.iter_mut().enumerate() {
+            // Of thousands of masters few have anything to do.
+            if !all && !shard.master.is_urgent(now) && !touched.contains(&at) {
+                continue;
+            }
             let hearing = Hearing {
                 heard: self.sentinels.heard(shard.name),
                 configured: self.sentinels.configured(),

@@ -27,13 +27,16 @@ pub(super) struct Signal {
     pub(super) kind: String,
     /// The name of the master that it is about.
     pub(super) master: Option<String>,
+    /// It is about the master itself, not about a replica or another sentinel of it.
+    pub(super) of_itself: bool,
 }
 
 /// The word of SENTINEL MASTER and SENTINEL GET-MASTER-ADDR-BY-NAME, asked in this order: so an address
 /// is never older than the epoch beside it.
 pub(super) fn word(master: &[u8], address: &[u8]) -> Result<Word, String> {
     let error = value::error_text(master);
-    if error.starts_with(b"ERR No such master") {
+    // Valkey calls it a primary.
+    if error.starts_with(b"ERR No such master") || error.starts_with(b"ERR No such primary") {
         return Ok(Word::Unknown);
     }
     refuse_error(master)?;
@@ -101,7 +104,8 @@ pub(super) fn signal(message: &[u8]) -> Option<Signal> {
         return None;
     }
     let (_pattern, kind, payload) = (parts.next()??, parts.next()??, parts.next()??);
-    Some(Signal { master: master_of(&kind, &payload), kind })
+    let of_itself = payload.starts_with("master ");
+    Some(Signal { master: master_of(&kind, &payload), of_itself, kind })
 }
 
 /// The master that an event is about.

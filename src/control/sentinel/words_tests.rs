@@ -39,6 +39,7 @@ fn a_master_and_its_address_are_read() {
 #[test]
 fn an_unknown_master_is_no_error_and_an_error_is_no_word() {
     assert_eq!(word(b"-ERR No such master with that name\r\n", b"*-1\r\n"), Ok(Word::Unknown));
+    assert_eq!(word(b"-ERR No such primary with that name\r\n", b"*-1\r\n"), Ok(Word::Unknown));
     assert_eq!(word(&list(&MASTER), b"*-1\r\n"), Ok(Word::Unknown));
     let noauth = word(b"-NOAUTH Authentication required.\r\n", b"-NOAUTH x\r\n");
     assert_eq!(noauth, Err("NOAUTH Authentication required.".to_owned()));
@@ -91,6 +92,10 @@ fn events_name_their_master() {
         of("+promoted-slave", "slave 10.0.0.2:6379 10.0.0.2 6379 @ shard1 10.0.0.1 6379"),
         shard1
     );
+    let of_itself =
+        |payload: &str| signal(&list(&["pmessage", "*", "-sdown", payload])).unwrap().of_itself;
+    assert!(of_itself("master shard1 10.0.0.1 6379"));
+    assert!(!of_itself("sentinel abc 10.0.0.7 26379 @ shard1 10.0.0.1 6379"));
     assert_eq!(of("+new-epoch", "7"), None);
     assert_eq!(of("+tilt", "#tilt mode entered"), None);
     assert_eq!(signal(&list(&["psubscribe", "*", "1"])), None);

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use corelay::base::ids::{ClientId, LaneId, PoolId};
 use corelay::base::time::Now;
+use corelay::config::model::{PoolConfig, SentinelConfig};
 use corelay::config::{Machine, parse_toml};
 use corelay::relay::Relay;
 use corelay::relay::api::{Ask, CoreIdentity, Dirty, Peer};
@@ -26,6 +27,7 @@ const SHARDS: usize = 3;
 const KEY_BYTES: usize = 16;
 const VALUE_BYTES: usize = 64;
 const GREETING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+const NAME: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$15\r\ncorelay:bench:0\r\n";
 
 /// The value of `key`: itself, over and over.
 fn value(key: &[u8], out: &mut Vec<u8>) {
@@ -43,6 +45,14 @@ fn answer(mut bytes: &[u8], out: &mut Vec<u8>) {
         let used = match (count, name) {
             (b'1', b'P') => {
                 out.extend_from_slice(b"+PONG\r\n");
+                GREETING.len()
+            }
+            (b'3', b'C') => {
+                out.extend_from_slice(b"+OK\r\n");
+                NAME.len()
+            }
+            (b'1', b'R') => {
+                out.extend_from_slice(b"*1\r\n$6\r\nmaster\r\n"); // ROLE
                 GREETING.len()
             }
             (b'2', b'G') => {
@@ -92,8 +102,8 @@ struct World {
     spare: Vec<Vec<u8>>,
 }
 
-/// One pool over three shards.
-fn new_relay(now: Now) -> Relay {
+/// One pool over three shards, whose primaries may be watched by sentinels.
+fn new_relay(watched: bool, now: Now) -> Relay {
     let mut toml = "[proxy]\ncores = 1\nadmin_listen = \"off\"\n[[pool]]\nname = \"bench\"\n\
                     listen = [\"127.0.0.1:1\"]\nhash = \"fnv1a_64\"\ndistribution = \"ketama\"\n"
         .to_owned();
@@ -102,7 +112,19 @@ fn new_relay(now: Now) -> Relay {
     }
     let loaded = parse_toml(&toml, "bench", &Machine::this());
     let loaded = loaded.unwrap_or_else(|complaints| panic!("{complaints:?}"));
-    let config = Arc::new(loaded.config);
+    let mut config = loaded.config;
+    if watched {
+        let mut pool = PoolConfig::clone(&config.pools[0]);
+        let (quorum_required, quorum_grace_ms) = (false, 0);
+        pool.sentinel = Some(SentinelConfig {
+            addresses: Vec::new(),
+            credentials: None,
+            quorum_required,
+            quorum_grace_ms,
+        });
+        config.pools = vec![Arc::new(pool)];
+    }
+    let config = Arc::new(config);
     let primary = |shard: usize| Some(NodeEndpoint::Unix(format!("/{shard}").into()));
     let shards = (0..SHARDS).map(|shard| ShardTopology::fixed(primary(shard))).collect();
     let topology = Arc::new(Topology { epoch: 1, pools: vec![PoolTopology { shards }] });
@@ -114,12 +136,13 @@ impl World {
     /// `clients` clients of which each says `requests` requests a turn: `make` gives one and its
     /// reply.
     fn new(
+        watched: bool,
         clients: usize,
         requests: usize,
         make: impl Fn(usize, &mut Vec<u8>, &mut Vec<u8>),
     ) -> World {
         let now = Now { mono_us: 1_000_000, wall_us: 1_700_000_000_000_000 };
-        let mut relay = new_relay(now);
+        let mut relay = new_relay(watched, now);
         let clients = (0..clients)
             .map(|number| {
                 let peer = Peer::Unix { path: "bench".into() };
@@ -261,7 +284,7 @@ fn expect_no_allocation(name: &str, world: &mut World) {
 fn main() {
     let meter = Meter::from_args();
     type Make = fn(usize, &mut Vec<u8>, &mut Vec<u8>);
-    let cases: [(&str, Make, usize, usize); 10] = [
+    let cases: [(&str, Make, usize, usize); 12] = [
         ("relay: GET, 50 clients, pipeline 1", get, 50, 1),
         ("relay: GET, 50 clients, pipeline 16", get, 50, 16),
         ("relay: GET, 50 clients, pipeline 64", get, 50, 64),
@@ -270,6 +293,8 @@ fn main() {
         ("relay: SET, 50 clients, pipeline 1", set, 50, 1),
         ("relay: SET, 50 clients, pipeline 16", set, 50, 16),
         ("relay: SET, 50 clients, pipeline 64", set, 50, 64),
+        ("relay: watched: GET, 50 clients, pipeline 16", get, 50, 16),
+        ("relay: watched: SET, 50 clients, pipeline 16", set, 50, 16),
         ("relay: MGET of 10, 50 clients", mget_of_ten, 50, 1),
         ("relay: PING, 50 clients, pipeline 16", ping, 50, 16),
     ];
@@ -277,7 +302,7 @@ fn main() {
         if !meter.wants(name) {
             continue;
         }
-        let mut world = World::new(clients, requests, make);
+        let mut world = World::new(name.contains("watched"), clients, requests, make);
         if !name.contains("MGET") {
             expect_no_allocation(name, &mut world);
         }

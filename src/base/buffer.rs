@@ -115,6 +115,11 @@ impl Outbox {
         self.chunks.push_back(bytes);
     }
 
+    /// What waits, piece by piece.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        self.chunks.iter().map(Vec::as_slice)
+    }
+
     /// Moves all that waits in `other` behind what is here.
     pub fn append(&mut self, other: &mut Outbox) {
         self.bytes += std::mem::take(&mut other.bytes);

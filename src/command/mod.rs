@@ -11,6 +11,7 @@ pub mod lookup;
 pub mod model;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
+pub mod repeat;
 pub mod shape;
 pub mod table;
 #[cfg(test)]

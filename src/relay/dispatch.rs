@@ -177,6 +177,9 @@ impl Relay {
         let random = if router.is_random() { self.random.next() } else { 0 };
         let shard = router.shard_of(request.arg(1), random);
         if command.may_write() {
+            if self.unwritable {
+                return self.forward_to(id, command, (request.len(), shard), now);
+            }
             client.writes.note(shard);
         }
         let lane_set = client.lane_set;
@@ -193,10 +196,13 @@ impl Relay {
         (args, shard): (usize, ShardId),
         now: Now,
     ) -> Outcome {
-        if command.may_write()
-            && let Some(client) = self.client(id)
-        {
-            client.writes.note(shard);
+        if command.may_write() {
+            if self.unwritable && self.refuse_write(id, &[shard]) {
+                return Outcome::Done;
+            }
+            if let Some(client) = self.client(id) {
+                client.writes.note(shard);
+            }
         }
         self.send_to(id, command.asked(args), shard, now)
     }
@@ -326,6 +332,9 @@ impl Relay {
             return Outcome::Done;
         };
         let shard = self.shard_of(id, key);
+        if self.unwritable && self.refuse_write(id, &[shard]) {
+            return Outcome::Done;
+        }
         if let Some(client) = self.client(id) {
             client.writes.note(shard); // it may be a write
         }

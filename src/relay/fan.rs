@@ -22,10 +22,13 @@ impl Relay {
         now: Now,
     ) -> Outcome {
         let shards = self.all_shards(id);
-        if command.may_write()
-            && let Some(client) = self.client(id)
-        {
-            client.writes.note_all();
+        if command.may_write() {
+            if self.unwritable && self.refuse_write(id, &shards) {
+                return Outcome::Done;
+            }
+            if let Some(client) = self.client(id) {
+                client.writes.note_all();
+            }
         }
         let asked = command.asked(request.len());
         self.fan_to(id, asked, (&shards, request.bytes), Kind::Merge(merge), now);
@@ -99,7 +102,7 @@ impl Relay {
         };
         let up = self.all_shards(id).into_iter().find(|shard| {
             let lane = self.lane_of(lane_set, *shard, id);
-            !matches!(self.lanes[lane as usize].state, LaneState::Down { .. })
+            !matches!(self.lanes[lane as usize].state, LaneState::Down { .. } | LaneState::Held)
         });
         self.forward_to(id, command, (args, up.unwrap_or(ShardId(0))), now)
     }

@@ -1,13 +1,104 @@
-//! The hand-shake of a lane: what is said before the first request.
+//! The hand-shake of a lane: who we are, which database, and whether it is served there.
+//!
+//! Nothing else is sent until every reply to it has come, so that no answer to the hand-shake can
+//! ever be taken for a client's.
 
+use crate::base::ids::LaneId;
+use crate::base::time::{Now, US_PER_MS};
 use crate::config::model::PoolConfig;
-use crate::relay::lane::{CONTROL, Lane};
+use crate::relay::api::{Dirty, Report};
+use crate::relay::lane::{CONTROL, Lane, LaneState};
+use crate::relay::lanes::Loss;
+use crate::relay::{Relay, verify};
 use crate::resp::{Protocol, encode, value};
+use crate::stats::cells::ShardMetric;
 
-/// HELLO or AUTH, SELECT, a name for the redis-server's CLIENT LIST, and PING, whose answer is the
+/// Where the primary is watched: ROLE is answered with so many replies to come, its own included.
+const ROLE_LEFT: u8 = 3;
+
+impl Relay {
+    /// The connection stands: greet.
+    pub fn on_lane_open(&mut self, id: LaneId, now: Now) {
+        let Some(lane) = self.lanes.get_mut(id.index as usize) else { return };
+        let LaneState::Connecting { until_us } = lane.state else { return };
+        if lane.generation != id.generation {
+            return;
+        }
+        let config = &self.pools[lane.pool.index()].config;
+        let left = write(lane, config, self.identity.core);
+        lane.heard_us = now.mono_us;
+        lane.state = LaneState::Greeting { left, until_us };
+        lane.dirty = true;
+        self.stats.shard(lane.pool, lane.shard, ShardMetric::ServerConnections).add(1);
+        self.dirty.push_back(Dirty::Lane(id));
+    }
+
+    /// One reply to the hand-shake.
+    pub(super) fn on_greeting_reply(&mut self, index: u32, reply: &[u8], now: Now) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let LaneState::Greeting { left, until_us } = lane.state else { return };
+        let last = left <= 1;
+        // The last one is PING: a server that is loading, or read-only, is there all the same and
+        // tells each client so itself. (Where the primary is watched, requests are held instead.)
+        let word = value::error_word(reply);
+        let in_step = value::is_error(reply) || !last || reply == b"+PONG\r\n";
+        if !in_step {
+            return self.desynchronised(
+                index,
+                "PING of the hand-shake was answered with another reply",
+                now,
+            );
+        }
+        let watched = lane.watch.is_some();
+        if watched && left == ROLE_LEFT && !value::is_error(reply) && !verify::is_primary(reply) {
+            let why = "ROLE says that it is no primary".to_owned();
+            return self.lose_lane(index, why, Loss::Failed, now);
+        }
+        let there = !value::is_error(reply)
+            || is_about_the_name(left, reply)
+            || (last && !watched && !matches!(word, b"NOAUTH" | b"NOPERM" | b"DENIED" | b"ERR"));
+        if !there {
+            let text = String::from_utf8_lossy(reply.trim_ascii()).replace(['\r', '\n'], " ");
+            let text = text.trim_start_matches(['-', '!']).to_owned();
+            let hint = match word {
+                b"NOAUTH" | b"WRONGPASS" | b"NOPERM" => " (see backend_auth)",
+                _ => "",
+            };
+            self.lose_lane(
+                index,
+                format!("hand-shake refused with '{text}'{hint}"),
+                Loss::Failed,
+                now,
+            );
+            return;
+        }
+        if !last {
+            lane.state = LaneState::Greeting { left: left - 1, until_us };
+            return;
+        }
+        let (pool, shard) = (lane.pool, lane.shard);
+        let watched = lane.watch.is_some();
+        lane.state = LaneState::Ready;
+        if !std::mem::take(&mut lane.why).is_empty() {
+            self.reports.push_back(Report::LaneUp { pool, shard });
+        }
+        if watched {
+            return self.begin_watched(index, now);
+        }
+        let timeout_ms = self.pools[pool.index()].config.timeout_ms;
+        if let (Some(token), Some(timeout_ms)) = (lane.inflight.front(), timeout_ms) {
+            self.sweep_us = self.sweep_us.min(token.since_us + timeout_ms * US_PER_MS);
+        }
+        if !lane.outbox.is_empty() {
+            self.mark_lane(index);
+        }
+    }
+}
+
+/// HELLO or AUTH, SELECT, ROLE where the primary is watched, a name for the redis-server's CLIENT LIST, and PING, whose answer is the
 /// last: so there is always one to wait for, and an error that the server says of its own accord (too
 /// many clients, protected mode) can not be taken for a client's reply. Gives their number.
-pub(super) fn write(lane: &mut Lane, config: &PoolConfig, core: u16) -> u8 {
+fn write(lane: &mut Lane, config: &PoolConfig, core: u16) -> u8 {
     let out = &mut lane.greeting;
     out.clear();
     let mut replies = 2;
@@ -37,6 +128,10 @@ pub(super) fn write(lane: &mut Lane, config: &PoolConfig, core: u16) -> u8 {
         encode::request(out, &[b"SELECT", lane.database.to_string().as_bytes()]);
         replies += 1;
     }
+    if lane.watch.is_some() {
+        encode::request(out, &[b"ROLE"]);
+        replies += 1;
+    }
     encode::request(out, &[b"CLIENT", b"SETNAME", name(&config.name, core).as_bytes()]);
     encode::request(out, &[b"PING"]);
     replies
@@ -51,7 +146,7 @@ fn name(pool: &str, core: u16) -> String {
 /// Whether this is an error for the name only, without which the lane serves as well: with `left`
 /// replies to come the name is answered next, and its user may not give names, or the server is busy
 /// with a script, or is none that knows names.
-pub(super) fn is_about_the_name(left: u8, reply: &[u8]) -> bool {
+fn is_about_the_name(left: u8, reply: &[u8]) -> bool {
     let allowed = matches!(value::error_word(reply), b"NOPERM" | b"BUSY" | b"LOADING");
     left == 2 && (allowed || value::error_text(reply).starts_with(b"ERR unknown"))
 }

@@ -7,6 +7,7 @@ use crate::base::buffer::Outbox;
 use crate::base::ids::{ClientId, PoolId, ShardId};
 use crate::base::limits;
 use crate::command::shape::{Asked, Kinds};
+use crate::relay::hold::Watch;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyScanner;
 
@@ -29,6 +30,8 @@ pub(super) struct Lane {
     pub(super) state: LaneState,
     /// Connections that failed or were lost in a row, without a reply in between.
     pub(super) failures: u32,
+    /// Connections that stood and were lost.
+    pub(super) losses: u32,
     /// Why the last connection ended; heard by those who ask while it is down.
     pub(super) why: String,
 
@@ -55,6 +58,8 @@ pub(super) struct Lane {
     pub(super) heard_us: u64,
     /// Clients that wait for this lane to drain.
     pub(super) feeders: Vec<ClientId>,
+    /// Of a lane whose primary is watched.
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,10 @@ pub(super) enum LaneState {
         until_us: u64,
     },
     Ready,
+    /// Connected, and what was sent is answered, but nothing more is sent (watched lanes only).
+    Stopped,
+    /// Not connected until the primary is verified (watched lanes only).
+    Held,
     /// Lost, or never there; connected again at this time.
     Down {
         until_us: u64,
@@ -122,6 +131,7 @@ impl Lane {
             generation: 1,
             state: LaneState::Idle,
             failures: 0,
+            losses: 0,
             why: String::new(),
             greeting: Vec::new(),
             outbox: Outbox::default(),
@@ -136,7 +146,12 @@ impl Lane {
             flow: Flow::Collect,
             heard_us: 0,
             feeders: Vec::new(),
+            watch: None,
         }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(self.state, LaneState::Greeting { .. } | LaneState::Ready | LaneState::Stopped)
     }
 
     /// Bytes that wait to be given to the kernel.

@@ -9,12 +9,12 @@ use crate::base::time::{Now, US_PER_MS};
 use crate::relay::Relay;
 use crate::relay::api::{Ask, Dirty, LaneEnd, Report};
 use crate::relay::client::Stall;
-use crate::relay::greeting;
+use crate::relay::fate::Lost;
 use crate::relay::lane::{Flow, LaneState, Target, Token};
 use crate::relay::pair::Reply;
 use crate::relay::plants::{Plant, planted};
 use crate::resp::reply::ReplyScanner;
-use crate::resp::{Protocol, encode, value};
+use crate::resp::{Protocol, encode};
 use crate::stats::cells::ShardMetric;
 use crate::topology::{NodeEndpoint, Topology};
 
@@ -34,6 +34,9 @@ impl Relay {
         }
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
         lane.inflight.push_back(token);
+        if let Some(watch) = &mut lane.watch {
+            watch.kept.begin();
+        }
         if lane.inflight.len() == 1
             && let Some(timeout_ms) = self.pools[lane.pool.index()].config.timeout_ms
         {
@@ -50,7 +53,11 @@ impl Relay {
             self.connect_lane(index, now_us);
         }
         let Some(lane) = self.lanes.get(index as usize) else { return false };
-        let there = !matches!(lane.state, LaneState::Idle | LaneState::Down { .. });
+        let there = match lane.state {
+            LaneState::Ready => true,
+            _ if lane.watch.is_some() => self.may_hold(index, now_us),
+            state => !matches!(state, LaneState::Idle | LaneState::Down { .. }),
+        };
         let full = self.is_over_budget() && self.is_crowded(index);
         there && !full
     }
@@ -58,6 +65,10 @@ impl Relay {
     /// The bytes of a request that was enqueued, copied.
     #[inline]
     pub(super) fn put_lane(&mut self, index: u32, bytes: &[u8]) {
+        let Some(lane) = self.lanes.get(index as usize) else { return };
+        if lane.watch.is_some() && !self.keep_bytes(index, bytes) {
+            return;
+        }
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         lane.outbox.put(bytes, &mut self.chunks);
         self.lane_bytes += bytes.len();
@@ -68,6 +79,10 @@ impl Relay {
 
     /// The bytes of a large request that was enqueued, passed on without a copy.
     pub(super) fn put_lane_owned(&mut self, index: u32, bytes: Vec<u8>) {
+        let Some(lane) = self.lanes.get(index as usize) else { return };
+        if lane.watch.is_some() && !self.keep_bytes(index, &bytes) {
+            return self.chunks.give(bytes);
+        }
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         self.lane_bytes += bytes.len();
         lane.outbox.put_owned(bytes, &mut self.chunks);
@@ -75,13 +90,19 @@ impl Relay {
     }
 
     pub(super) fn put_lane_parts(&mut self, index: u32, parts: &mut Outbox) {
+        let Some(lane) = self.lanes.get(index as usize) else { return };
+        if lane.watch.is_some()
+            && !parts.chunks().fold(true, |_, part| self.keep_bytes(index, part))
+        {
+            return parts.clear(&mut self.chunks);
+        }
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         self.lane_bytes += parts.bytes();
         lane.outbox.append(parts);
         self.mark_lane(index);
     }
 
-    fn mark_lane(&mut self, index: u32) {
+    pub(super) fn mark_lane(&mut self, index: u32) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         if !lane.dirty && lane.state == LaneState::Ready {
             lane.dirty = true;
@@ -133,12 +154,19 @@ impl Relay {
     fn is_crowded(&self, index: u32) -> bool {
         let Some(lane) = self.lanes.get(index as usize) else { return false };
         self.lane_bytes > self.config.proxy.core_buffer_max_bytes / 2
-            && lane.output_bytes() >= CROWDED_LANE_BYTES
+            && lane.output_bytes().max(lane.kept_bytes()) >= CROWDED_LANE_BYTES
     }
 
     /// Why requests for this lane can not be served: an error reply.
     pub(super) fn lane_error(&self, index: u32, out: &mut Vec<u8>) {
         let Some(lane) = self.lanes.get(index as usize) else { return };
+        if let Some(watch) = &lane.watch
+            && !self.is_over_budget()
+        {
+            let hold = &self.holds[watch.hold as usize];
+            let full = hold.kept_bytes >= self.pool(lane.pool).config.hold_bytes;
+            return encode::error(out, self.held_text(lane.pool, lane.shard, full));
+        }
         let why = match lane.why.as_str() {
             _ if self.is_over_budget() && self.is_crowded(index) => {
                 "core_buffer_max_bytes is reached"
@@ -161,8 +189,15 @@ impl Relay {
 
     /// Asks for a connection. `now_us` counts for its deadline.
     pub(super) fn connect_lane(&mut self, index: u32, now_us: u64) {
+        let Some(lane) = self.lanes.get(index as usize) else { return };
+        let (pool, shard) = (lane.pool, lane.shard);
+        let watched = lane.watch.is_some();
+        if watched && !self.is_verified(pool, shard) {
+            self.lanes[index as usize].state = LaneState::Held;
+            return self.begin_outage(pool, shard, now_us);
+        }
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
-        let primary = self.topology.shard(lane.pool, lane.shard).and_then(|s| s.primary.clone());
+        let primary = self.topology.shard(pool, shard).and_then(|s| s.primary.clone());
         let Some(endpoint) = primary else {
             lane.why = "no primary is known".to_owned();
             let until_us = now_us + NO_PRIMARY_PAUSE_MS * US_PER_MS;
@@ -171,8 +206,10 @@ impl Relay {
             return;
         };
         let config = &self.pools[lane.pool.index()].config;
-        // Requests wait for the connection: it must be there, or given up, by their deadline.
-        let wait_ms = config.timeout_ms.unwrap_or(u64::MAX).min(config.connect_timeout_ms);
+        // Requests wait for the connection: it must be there, or given up, by their deadline (which
+        // does not run while they are held).
+        let deadline_ms = config.timeout_ms.filter(|_| !watched).unwrap_or(u64::MAX);
+        let wait_ms = deadline_ms.min(config.connect_timeout_ms);
         let until_us = now_us.saturating_add(wait_ms.saturating_mul(US_PER_MS));
         lane.generation = lane.generation.wrapping_add(1);
         lane.state = LaneState::Connecting { until_us };
@@ -195,75 +232,6 @@ impl Relay {
             for index in first..first + lanes as u32 {
                 self.connect_lane(index, now.mono_us);
             }
-        }
-    }
-
-    /// The connection stands: greet. Nothing else is sent until every reply to that has come, so
-    /// that no answer to the hand-shake can ever be taken for a client's.
-    pub fn on_lane_open(&mut self, id: LaneId, now: Now) {
-        let Some(lane) = self.lanes.get_mut(id.index as usize) else { return };
-        let LaneState::Connecting { until_us } = lane.state else { return };
-        if lane.generation != id.generation {
-            return;
-        }
-        let config = &self.pools[lane.pool.index()].config;
-        let left = greeting::write(lane, config, self.identity.core);
-        lane.heard_us = now.mono_us;
-        lane.state = LaneState::Greeting { left, until_us };
-        lane.dirty = true;
-        self.stats.shard(lane.pool, lane.shard, ShardMetric::ServerConnections).add(1);
-        self.dirty.push_back(Dirty::Lane(id));
-    }
-
-    /// One reply to the hand-shake.
-    pub(super) fn on_greeting_reply(&mut self, index: u32, reply: &[u8], now: Now) {
-        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
-        let LaneState::Greeting { left, until_us } = lane.state else { return };
-        let last = left <= 1;
-        // The last one is PING: a server that is loading, or read-only, is there all the same and
-        // tells each client so itself.
-        let word = value::error_word(reply);
-        let in_step = value::is_error(reply) || !last || reply == b"+PONG\r\n";
-        if !in_step {
-            return self.desynchronised(
-                index,
-                "PING of the hand-shake was answered with another reply",
-                now,
-            );
-        }
-        let there = !value::is_error(reply)
-            || greeting::is_about_the_name(left, reply)
-            || (last && !matches!(word, b"NOAUTH" | b"NOPERM" | b"DENIED" | b"ERR"));
-        if !there {
-            let text = String::from_utf8_lossy(reply.trim_ascii()).replace(['\r', '\n'], " ");
-            let text = text.trim_start_matches(['-', '!']).to_owned();
-            let hint = match word {
-                b"NOAUTH" | b"WRONGPASS" | b"NOPERM" => " (see backend_auth)",
-                _ => "",
-            };
-            self.lose_lane(
-                index,
-                format!("hand-shake refused with '{text}'{hint}"),
-                Loss::Failed,
-                now,
-            );
-            return;
-        }
-        if !last {
-            lane.state = LaneState::Greeting { left: left - 1, until_us };
-            return;
-        }
-        lane.state = LaneState::Ready;
-        let (pool, shard) = (lane.pool, lane.shard);
-        if !std::mem::take(&mut lane.why).is_empty() {
-            self.reports.push_back(Report::LaneUp { pool, shard });
-        }
-        let timeout_ms = self.pools[pool.index()].config.timeout_ms;
-        if let (Some(token), Some(timeout_ms)) = (lane.inflight.front(), timeout_ms) {
-            self.sweep_us = self.sweep_us.min(token.since_us + timeout_ms * US_PER_MS);
-        }
-        if !lane.outbox.is_empty() {
-            self.mark_lane(index);
         }
     }
 
@@ -328,7 +296,7 @@ impl Relay {
     fn lose_lane_at_its_end(&mut self, index: u32, why: String, loss: Loss, now: Now) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         let (pool, shard) = (lane.pool, lane.shard);
-        let connected = matches!(lane.state, LaneState::Greeting { .. } | LaneState::Ready);
+        let connected = lane.is_connected();
         let cells = |metric| self.stats.shard(pool, shard, metric);
         if connected {
             cells(ShardMetric::ServerConnections).sub(1);
@@ -337,7 +305,7 @@ impl Relay {
         }
         cells(match loss {
             Loss::Eof => ShardMetric::ServerEof,
-            Loss::Failed => ShardMetric::ServerErr,
+            Loss::Failed | Loss::Overdue | Loss::Moved => ShardMetric::ServerErr,
         })
         .add(1);
         if lane.why != why {
@@ -345,7 +313,14 @@ impl Relay {
         }
         let streaming =
             (lane.flow == Flow::Stream).then(|| lane.inflight.front().copied()).flatten();
-        let orphans = std::mem::take(&mut lane.inflight);
+        let lost = Lost {
+            sent: lane.sent,
+            expired: lane.expired,
+            streaming: streaming.is_some(),
+            overdue: loss == Loss::Overdue,
+        };
+        let watched = lane.watch.is_some();
+        let orphans = if watched { VecDeque::new() } else { std::mem::take(&mut lane.inflight) };
         lane.why = why;
         lane.failures = lane.failures.saturating_add(1);
         // A stale answer of this connection must not find it: the generation ends here.
@@ -361,13 +336,21 @@ impl Relay {
         lane.sending_bytes = 0;
         lane.dirty = false;
         if connected {
+            lane.losses = lane.losses.wrapping_add(1);
             self.lost_lanes.push(index);
         }
-        self.schedule_reconnect(index, connected, now);
+        if watched {
+            self.hold_lane(index, lost, loss, now);
+        } else {
+            self.schedule_reconnect(index, connected, now);
+        }
         self.scripts.forget_loaded(pool, shard);
         self.release_feeders(index);
         if let Some(Token { target: Target::Client { client, .. }, .. }) = streaming {
             self.drop_client(client); // it has half a reply: nothing true can follow that
+        }
+        if orphans.is_empty() {
+            return;
         }
         let mut error = Vec::new();
         self.lane_error(index, &mut error);
@@ -404,13 +387,15 @@ impl Relay {
         if topology.epoch <= self.topology.epoch {
             return;
         }
+        self.leave_moved_primaries(&topology, now);
         let old = std::mem::replace(&mut self.topology, topology);
+        self.follow_watched(now);
         for index in 0..self.lanes.len() as u32 {
             let lane = &self.lanes[index as usize];
             let primary = |topology: &Topology| -> Option<NodeEndpoint> {
                 topology.shard(lane.pool, lane.shard)?.primary.clone()
             };
-            if primary(&old) == primary(&self.topology) {
+            if lane.watch.is_some() || primary(&old) == primary(&self.topology) {
                 continue;
             }
             match lane.state {
@@ -428,12 +413,16 @@ impl Relay {
 
     /// Gauges of queues, once a second.
     pub(super) fn write_lane_gauges(&mut self) {
-        for lane in &self.lanes {
+        for lane in &mut self.lanes {
+            if let Some(watch) = &mut lane.watch {
+                watch.give_back();
+            }
             for metric in [
                 ShardMetric::InQueue,
                 ShardMetric::InQueueBytes,
                 ShardMetric::OutQueue,
                 ShardMetric::OutQueueBytes,
+                ShardMetric::Held,
             ] {
                 self.stats.shard(lane.pool, lane.shard, metric).set(0);
             }
@@ -443,6 +432,9 @@ impl Relay {
             cells(ShardMetric::InQueueBytes).add(lane.output_bytes() as u64);
             cells(ShardMetric::OutQueue).add(lane.inflight.len() as u64);
             cells(ShardMetric::OutQueueBytes).add(lane.tail.len() as u64);
+            if lane.watch.is_some() {
+                cells(ShardMetric::Held).add(lane.held() as u64);
+            }
         }
     }
 }
@@ -452,6 +444,10 @@ impl Relay {
 pub(super) enum Loss {
     Eof,
     Failed,
+    /// Nothing came for a whole deadline.
+    Overdue,
+    /// The primary is another one: nothing is wrong.
+    Moved,
 }
 
 /// The words of `strerror` for what happens to connections (twemproxy's clients know them).

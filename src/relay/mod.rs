@@ -35,10 +35,16 @@ mod cores;
 mod cores_tests;
 mod dispatch;
 mod fan;
+mod fate;
 mod gather;
 mod greeting;
+mod hold;
+#[cfg(test)]
+mod hold_tests;
 mod info;
+mod kept;
 mod lane;
+mod lane_sets;
 mod lanes;
 mod large;
 #[cfg(test)]
@@ -48,6 +54,8 @@ mod order;
 mod pair;
 pub(crate) mod plants;
 mod query;
+mod random;
+mod refusal;
 mod scan;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod script;
@@ -63,7 +71,11 @@ mod sim_clients;
 mod sim_model;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
+mod sim_sentinels;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 pub(crate) mod sim_tests;
+mod spares;
 mod split;
 mod step;
 #[cfg(test)]
@@ -71,6 +83,7 @@ mod step_tests;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod verify;
 mod wait;
 #[cfg(test)]
 mod wait_tests;
@@ -100,8 +113,11 @@ use api::{Ask, ClientEnd, CoreIdentity, Dirty, Peer, Report, Shared};
 use client::{Client, Phase, Stall};
 use cores::Queued;
 use gather::Gather;
+use hold::Hold;
 use lane::Lane;
+use random::Random;
 use scripts::Scripts;
+use spares::give_spare;
 
 /// All state of one core's clients and lanes.
 #[derive(Debug)]
@@ -117,6 +133,11 @@ pub struct Relay {
     pools: Vec<Pool>,
     lane_sets: Vec<LaneSet>,
     lanes: Vec<Lane>,
+    /// One for each shard of the watched pools.
+    holds: Vec<Hold>,
+    /// Some shard is paused; some shard takes no writes.
+    paused: bool,
+    unwritable: bool,
     clients: Slab<Client>,
     /// Requests that wait for several replies, or for one that is not passed on as it is.
     gathers: Slab<Gather>,
@@ -164,6 +185,8 @@ struct Pool {
     limits: RequestLimits,
     /// By protocol version and database: index into `Relay::lane_sets`.
     lane_sets: AHashMap<(Protocol, u32), u32>,
+    /// Index into `Relay::holds` of its first shard; `None`: its addresses are fixed.
+    first_hold: Option<u32>,
 }
 
 /// The lanes of one pool for one protocol version and one database: those of shard `s` stand at
@@ -172,25 +195,6 @@ struct Pool {
 struct LaneSet {
     first: u32,
     lanes_per_node: u32,
-}
-
-/// A xorshift generator: its seed is injected, so that a run can be repeated.
-#[derive(Clone, Copy, Debug)]
-struct Random(u64);
-
-impl Random {
-    /// Marsaglia, "Xorshift RNGs" (2003): the triple 13, 7, 17.
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// A number below `bound` (which is not 0).
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
 }
 
 impl Relay {
@@ -203,7 +207,9 @@ impl Relay {
         seed: u64,
         now: Now,
     ) -> Relay {
-        let pools = config.pools.iter().map(Pool::new).collect();
+        let mut holds = Vec::new();
+        let numbered = config.pools.iter().zip(0..);
+        let pools = numbered.map(|(pool, id)| Pool::new(pool, PoolId(id), &mut holds)).collect();
         let latency = LatencyRecorder::new(config.pools.len());
         let mut relay = Relay {
             identity,
@@ -215,6 +221,9 @@ impl Relay {
             pools,
             lane_sets: Vec::new(),
             lanes: Vec::new(),
+            holds,
+            paused: false,
+            unwritable: false,
             clients: Slab::default(),
             gathers: Slab::default(),
             scripts: Scripts::default(),
@@ -239,6 +248,7 @@ impl Relay {
             keys: Vec::new(),
             random: Random(seed | 1),
         };
+        relay.follow_watched(now);
         relay.preconnect(now);
         relay
     }
@@ -434,44 +444,20 @@ impl Relay {
         self.client(id).filter(|client| client.phase == Phase::Open)
     }
 
-    /// The lane of `shard` for this client: the same one for all its requests to that shard, so
-    /// that they stay in order.
-    #[inline]
-    fn lane_of(&self, set: u32, shard: ShardId, client: ClientId) -> u32 {
-        let LaneSet { first, lanes_per_node } = self.lane_sets[set as usize];
-        if lanes_per_node == 1 {
-            return first + u32::from(shard.0); // nearly always, and without a division
-        }
-        first + u32::from(shard.0) * lanes_per_node + client.index % lanes_per_node
-    }
-
-    /// The lanes for a protocol version and a database; made (unconnected) when first needed.
-    fn lane_set(&mut self, pool: PoolId, protocol: Protocol, database: u32) -> u32 {
-        if let Some(set) = self.pool(pool).lane_sets.get(&(protocol, database)) {
-            return *set;
-        }
-        let config = &self.pools[pool.index()].config;
-        let lanes_per_node = config.lanes_per_node.max(1) as u32;
-        let first = self.lanes.len() as u32;
-        for shard in 0..config.shards.len() as u16 {
-            for _ in 0..lanes_per_node {
-                self.lanes.push(Lane::new(pool, ShardId(shard), protocol, database));
-            }
-        }
-        let set = self.lane_sets.len() as u32;
-        self.lane_sets.push(LaneSet { first, lanes_per_node });
-        self.pools[pool.index()].lane_sets.insert((protocol, database), set);
-        set
-    }
-
     fn spare(&mut self) -> Vec<u8> {
         self.spares.pop().unwrap_or_default()
     }
 }
 
 impl Pool {
-    fn new(config: &Arc<PoolConfig>) -> Pool {
+    fn new(config: &Arc<PoolConfig>, id: PoolId, holds: &mut Vec<Hold>) -> Pool {
+        let first_hold = config.sentinel.as_ref().map(|_| holds.len() as u32);
+        if first_hold.is_some() {
+            let shards = (0..config.shards.len() as u16).map(ShardId);
+            holds.extend(shards.map(|shard| Hold::new(id, shard)));
+        }
         Pool {
+            first_hold,
             router: Router::new(config),
             limits: RequestLimits {
                 args_max: config.limits.request_args_max,
@@ -481,17 +467,5 @@ impl Pool {
             lane_sets: AHashMap::default(),
             config: config.clone(),
         }
-    }
-}
-
-/// Largest buffer kept, bytes: those of ordinary replies.
-const SPARE_BYTES_MAX: usize = 4 * 1024;
-/// Buffers kept: few are in use at a time.
-const SPARES_MAX: usize = 64;
-
-fn give_spare(spares: &mut Vec<Vec<u8>>, mut buffer: Vec<u8>) {
-    if buffer.capacity() > 0 && buffer.capacity() <= SPARE_BYTES_MAX && spares.len() < SPARES_MAX {
-        buffer.clear();
-        spares.push(buffer);
     }
 }

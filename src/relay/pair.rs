@@ -111,7 +111,7 @@ impl Relay {
             tail.extend_from_slice(piece);
             Reply::Owned(tail)
         };
-        if lane.state != LaneState::Ready {
+        if lane.state != LaneState::Ready && lane.state != LaneState::Stopped {
             self.on_greeting_reply(index, reply.bytes(), now);
             return;
         }
@@ -140,6 +140,9 @@ impl Relay {
         if lane.expired > 0 {
             lane.expired -= 1;
             self.stats.shard(pool, shard, ShardMetric::LateReplies).add(1);
+            return self.drop_kept(index, now);
+        }
+        if lane.watch.is_some() && self.take_back(index, token, (kind, reply.bytes()), now) {
             return;
         }
         if kind == b'-' || kind == b'!' {
@@ -173,14 +176,18 @@ impl Relay {
     fn on_part_of_reply(&mut self, index: u32, piece: &[u8], now: Now) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         let target = match lane.state {
-            LaneState::Ready if lane.scanner.kind() == Some(b'>') => Some(Target::Nobody),
-            LaneState::Ready => match lane.inflight.front().filter(|_| lane.sent > 0) {
-                Some(token) => Some(token.target),
-                None => {
-                    self.desynchronised(index, "a reply that nobody asked for", now);
-                    return;
+            LaneState::Ready | LaneState::Stopped if lane.scanner.kind() == Some(b'>') => {
+                Some(Target::Nobody)
+            }
+            LaneState::Ready | LaneState::Stopped => {
+                match lane.inflight.front().filter(|_| lane.sent > 0) {
+                    Some(token) => Some(token.target),
+                    None => {
+                        self.desynchronised(index, "a reply that nobody asked for", now);
+                        return;
+                    }
                 }
-            },
+            }
             _ => None,
         };
         match lane.flow {
@@ -196,6 +203,7 @@ impl Relay {
                 }
                 match target {
                     Some(Target::Nobody) => self.drop_rest(index),
+                    _ if self.takes_back_reply(index) => self.drop_rest(index),
                     Some(Target::Client { client, seq }) => self.begin_stream(index, client, seq),
                     _ => {}
                 }

@@ -11,6 +11,14 @@ pub(crate) enum Plant {
     DropSlot,
     /// A lane to a primary that was replaced stays open.
     KeepFenced,
+    /// A lane is connected again although its primary has not been verified since it was lost.
+    TrustAgain,
+    /// A write whose connection was lost is sent again.
+    RepeatWrites,
+    /// A request that waits for a primary is forgotten now and then.
+    LoseHeld,
+    /// Two requests that wait change their places.
+    SwapHeld,
 }
 
 #[cfg(not(test))]

@@ -147,6 +147,9 @@ impl Relay {
         if keys.iter().any(|key| self.shard_of(id, request.arg(*key as usize)) != shard) {
             return self.answer_crossslot(id);
         }
+        if self.unwritable && command.may_write() && self.refuse_write(id, &[shard]) {
+            return Outcome::Done;
+        }
         let Some(client) = self.client(id) else { return Outcome::Done };
         client.writes.note(shard);
         let lane_set = client.lane_set;

@@ -31,6 +31,7 @@ impl Simulation {
 
     pub(super) fn value(&mut self, key: &str) -> (u64, Vec<u8>) {
         self.versions += 1;
+        self.executed.authors.insert(self.versions, self.thinking);
         let mut value = format!("{key}|{}|", self.versions).into_bytes();
         let more = match self.below(40) {
             0 => 16_000 + self.below(90_000),
@@ -45,6 +46,7 @@ impl Simulation {
     #[expect(clippy::too_many_lines, reason = "a list of what a client may say")]
     pub(super) fn think(&mut self, at: usize) {
         let (resp3, database) = (self.players[at].resp3, self.players[at].database);
+        self.thinking = self.players[at].id;
         let count = 1 + self.below(4);
         let keys: Vec<String> =
             (0..count).map(|_| format!("d{database}k{}", self.random.below(KEYS))).collect();
@@ -78,7 +80,7 @@ impl Simulation {
             }
             19..=20 => {
                 say(&format!("DEL {}", keys.join(" ")));
-                Expect::Integer
+                Expect::Deleted
             }
             21..=24 => {
                 say(&format!("EVALSHA {DIGEST} 1 {} ", keys[0]));
@@ -99,7 +101,7 @@ impl Simulation {
                 if self.random.below(2) == 0 {
                     words[1] = b"2".to_vec();
                 }
-                Expect::Integer
+                Expect::Waited
             }
             28 => {
                 say("DBSIZE");
@@ -185,7 +187,7 @@ impl Simulation {
             let text = String::from_utf8_lossy(&reply[..reply.len().min(200)]).into_owned();
             let expect = player.expects.pop_front().unwrap_or_else(|| panic!("unasked: {text}"));
             let player = &self.players[at];
-            let right = player.check(&expect, &reply, (self.faults, &self.executed));
+            let right = player.check(&expect, &reply, (self.errors, &self.executed.versions));
             assert!(right, "for {expect:.200?} it heard {text}");
         }
     }

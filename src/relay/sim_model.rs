@@ -28,6 +28,9 @@ pub(super) enum Expect {
     /// A cursor and keys of this database.
     Scan(u32),
     Integer,
+    /// A number; of DEL, of WAIT.
+    Deleted,
+    Waited,
     Hello,
 }
 
@@ -65,12 +68,52 @@ pub(super) struct Wire {
     pub(super) database: u32,
 }
 
+/// What was executed, by whom, and in which order.
+#[derive(Default)]
+pub(super) struct Executed {
+    pub(super) versions: BTreeSet<u64>,
+    /// SET and MSET may be sent twice: `replay = "idempotent"`.
+    pub(super) repeats: bool,
+    /// Who wrote a version.
+    pub(super) authors: BTreeMap<u64, ClientId>,
+    /// The last version of a client on one of its lanes: shard, protocol, database.
+    pub(super) last: BTreeMap<(u32, u32, usize, bool, u32), u64>,
+}
+
+impl Executed {
+    fn write(&mut self, version: u64, wire: &Wire, scripted: bool) {
+        let fresh = self.versions.insert(version);
+        assert!(fresh || (self.repeats && !scripted), "version {version} was written twice");
+        // A script that a shard did not know is repeated, later than in its order.
+        if scripted || self.repeats {
+            return;
+        }
+        let author = self.authors[&version];
+        let place = (author.index, author.generation, wire.shard, wire.resp3, wire.database);
+        let last = self.last.entry(place).or_default();
+        assert!(*last < version, "version {version} was written after {last}");
+        *last = version;
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Store {
     pub(super) keys: BTreeMap<(u32, String), Vec<u8>>,
     pub(super) script: bool,
     pub(super) down: bool,
     pub(super) silent: bool,
+    pub(super) loading: bool,
+}
+
+/// Which errors a client may hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Faults {
+    None,
+    /// Whatever a proxy says of a shard that is lost.
+    Any,
+    /// Of a watched shard: only a write whose outcome is unknown, only a WAIT whose connection was
+    /// lost.
+    Unknown,
 }
 
 pub(super) const LIMITS: RequestLimits = RequestLimits {
@@ -89,19 +132,55 @@ pub(super) fn nil(resp3: bool) -> &'static [u8] {
 }
 
 impl Store {
+    /// What a node says of itself, or instead of doing what it is asked.
+    fn answer_as_node(&self, name: &str, primary: bool, out: &mut Vec<u8>) -> bool {
+        let writes = matches!(name, "SET" | "MSET" | "DEL" | "EVAL" | "EVALSHA");
+        match name {
+            "ROLE" => {
+                encode::array_header(out, 1);
+                encode::bulk(out, if primary { b"master" } else { b"slave" });
+            }
+            "SELECT" | "HELLO" => return false,
+            _ if self.loading => {
+                encode::error(out, "LOADING Redis is loading the dataset in memory");
+            }
+            _ if writes && !primary => {
+                encode::error(out, "READONLY You can't write against a read only replica.");
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// All keys, and a cursor that ends after the second time.
+    fn scan(&self, database: u32, first: bool, out: &mut Vec<u8>) {
+        encode::array_header(out, 2);
+        encode::bulk(out, if first { b"17" } else { b"0" });
+        let keys: Vec<_> = self.keys.keys().filter(|(of, _)| *of == database).collect();
+        encode::array_header(out, keys.len());
+        for (_, key) in keys {
+            encode::bulk(out, key.as_bytes());
+        }
+    }
+
     pub(super) fn answer(
         &mut self,
         request: &Request<'_>,
         wire: &mut Wire,
-        executed: &mut BTreeSet<u64>,
+        (executed, master): (&mut Executed, Option<Node>),
     ) {
         let mut out = Vec::new();
         let text = |at: usize| String::from_utf8_lossy(request.arg(at)).into_owned();
-        let mut execute = |value: &[u8]| {
+        let scripted = request.name().starts_with(b"EVAL");
+        let mut execute = |wire: &Wire, value: &[u8]| {
             let version = version_of(value).expect("a value of ours");
-            assert!(executed.insert(version), "version {version} was written twice");
+            executed.write(version, wire, scripted);
         };
         let database = wire.database;
+        let primary = master.is_none_or(|master| master == wire.node);
+        if self.answer_as_node(&text(0), primary, &mut out) {
+            return wire.output.extend(out);
+        }
         match text(0).as_str() {
             "PING" => encode::simple(&mut out, "PONG"),
             "CLIENT" => encode::simple(&mut out, "OK"),
@@ -115,7 +194,7 @@ impl Store {
             }
             "SET" | "MSET" => {
                 for at in (1..request.len()).step_by(2) {
-                    execute(request.arg(at + 1));
+                    execute(wire, request.arg(at + 1));
                     self.keys.insert((database, text(at)), request.arg(at + 1).to_vec());
                 }
                 encode::simple(&mut out, "OK");
@@ -141,16 +220,7 @@ impl Store {
                 Some((_, key)) => encode::bulk(&mut out, key.as_bytes()),
                 None => out.extend_from_slice(nil(wire.resp3)),
             },
-            "SCAN" => {
-                encode::array_header(&mut out, 2);
-                encode::bulk(&mut out, if text(1) == "0" { b"17" } else { b"0" });
-                let keys = self.keys.keys().filter(|(of, _)| *of == database);
-                let keys: Vec<_> = keys.collect();
-                encode::array_header(&mut out, keys.len());
-                for (_, key) in keys {
-                    encode::bulk(&mut out, key.as_bytes());
-                }
-            }
+            "SCAN" => self.scan(database, text(1) == "0", &mut out),
             "SCRIPT" => {
                 self.script = true;
                 encode::bulk(&mut out, DIGEST.as_bytes());
@@ -158,7 +228,7 @@ impl Store {
             "EVALSHA" if !self.script => out.extend_from_slice(b"-NOSCRIPT No script.\r\n"),
             "EVALSHA" | "EVAL" => {
                 self.script = true;
-                execute(request.arg(4));
+                execute(wire, request.arg(4));
                 encode::bulk(&mut out, request.arg(4));
             }
             other => panic!("a store was sent {other}"),
@@ -172,7 +242,7 @@ impl Player {
         &self,
         expect: &Expect,
         reply: &[u8],
-        truth: (bool, &BTreeSet<u64>),
+        truth: (Faults, &BTreeSet<u64>),
     ) -> bool {
         let (faults, executed) = truth;
         let of_key = |value: &[u8], key: &str| value.starts_with(format!("{key}|").as_bytes());
@@ -185,7 +255,20 @@ impl Player {
             return bytes == reply;
         }
         if value::is_error(reply) {
-            return faults && (reply.starts_with(b"-ERR ") || reply.starts_with(b"-NOSC"));
+            let unknown = reply.starts_with(b"-ERR outcome unknown: ");
+            return match faults {
+                Faults::None => false,
+                Faults::Any => {
+                    let words = [b"-ERR ".as_slice(), b"-NOSC", b"-LOADING shard "];
+                    words.iter().any(|word| reply.starts_with(word))
+                }
+                Faults::Unknown => match expect {
+                    Expect::Ran(..) => unknown || reply.starts_with(b"-NOSC"),
+                    Expect::Written(_) | Expect::Deleted => unknown,
+                    Expect::Waited => reply.starts_with(b"-ERR A connection that carried"),
+                    _ => false,
+                },
+            };
         }
         match expect {
             Expect::Exactly(_) => false,
@@ -213,7 +296,7 @@ impl Player {
                 let mut keys = elements.next().and_then(value::elements).into_iter().flatten();
                 cursor.is_some() && keys.all(|key| key_of(key, *database))
             }),
-            Expect::Integer => value::integer(reply).is_some(),
+            Expect::Integer | Expect::Deleted | Expect::Waited => value::integer(reply).is_some(),
             Expect::Hello => reply.starts_with(b"%7\r\n"),
         }
     }

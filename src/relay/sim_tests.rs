@@ -7,24 +7,26 @@
 //! `make sim` runs thousands of seeds. A seed that fails is printed; `SEED=n make sim` runs that one
 //! alone, `SEEDS=n make sim` so many fresh ones.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::ids::{LaneId, PoolId};
+use crate::base::ids::{ClientId, LaneId, PoolId};
+use crate::config::model::Replay;
 use crate::relay::Relay;
-use crate::relay::api::{Ask, ClientEnd, Dirty, LaneEnd};
+use crate::relay::api::{Ask, ClientEnd, Dirty, LaneEnd, Report};
 use crate::relay::chance::Chance;
 use crate::relay::lane::LaneState;
 #[cfg(test)]
 use crate::relay::plants::{self, Plant};
 use crate::relay::sim_model::*;
+use crate::relay::sim_sentinels::{Sentinels, watch};
 use crate::relay::world::{World, pool_config};
 use crate::resp::args::Request;
 use crate::resp::request::{Parsed, RequestParser};
 use crate::topology::{NodeEndpoint, PoolTopology, ShardTopology, Topology};
 
-const SHARDS: usize = 3;
+pub(super) const SHARDS: usize = 3;
 
 pub(super) struct Simulation {
     pub(super) faults: bool,
@@ -39,7 +41,11 @@ pub(super) struct Simulation {
     pub(super) primaries: Vec<Option<Node>>,
     pub(super) epoch: u64,
     pub(super) versions: u64,
-    pub(super) executed: BTreeSet<u64>,
+    pub(super) executed: Executed,
+    pub(super) errors: Faults,
+    pub(super) thinking: ClientId,
+    /// What the false sentinels know, where there are any.
+    pub(super) sentinels: Option<Sentinels>,
 }
 
 impl Simulation {
@@ -54,6 +60,9 @@ impl Simulation {
         if faults {
             pool.limits.client_output_max_bytes = 400_000;
         }
+        let watched = random.below(2) == 0;
+        let errors = if watched { watch(&mut pool, faults, &mut random) } else { Faults::Any };
+        let repeats = pool.replay == Replay::Idempotent;
         let mut simulation = Simulation {
             faults,
             random,
@@ -65,8 +74,14 @@ impl Simulation {
             epoch: 1,
             stores: (0..SHARDS).map(|_| Store::default()).collect(),
             versions: 0,
-            executed: BTreeSet::new(),
+            executed: Executed { repeats, ..Executed::default() },
+            errors: if faults { errors } else { Faults::None },
+            thinking: ClientId { index: 0, generation: 0 },
+            sentinels: watched.then(Sentinels::default),
         };
+        if watched {
+            simulation.verify_all();
+        }
         simulation.world.relay.scripts.remember(PoolId(0), SCRIPT);
         simulation
     }
@@ -86,6 +101,13 @@ impl Simulation {
         while let Some(ask) = self.relay().next_ask() {
             self.carry_out(ask);
         }
+        while let Some(report) = self.relay().next_report() {
+            if let (Some(sentinels), Report::ShardSuspect { shard, .. }) =
+                (&mut self.sentinels, report)
+            {
+                sentinels.suspects.insert(shard.index());
+            }
+        }
         while let Some(dirty) = self.relay().next_dirty() {
             self.take(dirty);
         }
@@ -98,6 +120,9 @@ impl Simulation {
             Ask::Connect { lane: id, endpoint } => {
                 let NodeEndpoint::Unix(path) = endpoint else { panic!("unix only") };
                 let (node, shard) = node_at(&path);
+                if let Some(sentinels) = &self.sentinels {
+                    sentinels.check_connect(shard);
+                }
                 if self.stores[shard].down {
                     return self.relay().on_lane_closed(id, LaneEnd::Error(111), now);
                 }
@@ -166,6 +191,9 @@ impl Simulation {
     /// A primary moves to the shard's other node (its data with it), or is not known for a while.
     /// Older pictures come, too, and change nothing.
     pub(super) fn publish(&mut self, shard: usize) {
+        if self.sentinels.is_some() {
+            return self.sentinels_act(shard);
+        }
         let stale = self.below(4) == 0;
         let mut primaries = self.primaries.clone();
         primaries[shard] = match (self.below(5), primaries[shard]) {
@@ -182,7 +210,12 @@ impl Simulation {
 
     pub(super) fn hand_over(&mut self, primaries: &[Option<Node>]) {
         let shard = |(shard, node): (usize, &Option<Node>)| {
-            ShardTopology::fixed(node.map(|node| NodeEndpoint::Unix(path_of(node, shard))))
+            let primary = node.map(|node| NodeEndpoint::Unix(path_of(node, shard)));
+            let fixed = ShardTopology::fixed(primary);
+            match &self.sentinels {
+                Some(sentinels) => sentinels.picture(shard, fixed),
+                None => fixed,
+            }
         };
         let shards = primaries.iter().enumerate().map(shard).collect();
         let topology = Topology { epoch: self.epoch, pools: vec![PoolTopology { shards }] };
@@ -202,6 +235,9 @@ impl Simulation {
     pub(super) fn lose(&mut self, at: usize) {
         let (wire, now) = (self.wires.swap_remove(at), self.world.now);
         self.bury(wire.id);
+        if let Some(sentinels) = &mut self.sentinels {
+            sentinels.note_loss(wire.shard);
+        }
         self.stores[wire.shard].script &= self.below(2) == 0;
         self.relay().on_lane_closed(wire.id, LaneEnd::Eof, now);
     }
@@ -221,7 +257,8 @@ impl Simulation {
             RequestParser::default().parse(&input[used..], &mut ranges, &LIMITS)
         {
             let request = Request { bytes: &input[used..used + bytes], ranges: &ranges };
-            self.stores[wire.shard].answer(&request, wire, &mut self.executed);
+            let master = self.sentinels.as_ref().map(|sentinels| sentinels.masters[wire.shard]);
+            self.stores[wire.shard].answer(&request, wire, (&mut self.executed, master));
             used += bytes;
         }
         wire.input = input[used..].to_vec();
@@ -255,6 +292,7 @@ impl Simulation {
             3 if !self.players.is_empty() => self.players[player].deaf ^= true,
             4 => self.stores[shard].silent ^= true,
             5 => self.stores[shard].down ^= true,
+            6 if self.errors == Faults::Unknown => self.world.now.mono_us += self.below(900_000),
             6 => self.world.now.mono_us += 1000 * self.below(1500),
             7 => self.stores[shard].script = false,
             8..=10 => self.publish(shard),
@@ -294,8 +332,12 @@ impl Simulation {
     /// All is well again: everybody gets what is owed to them, and nothing is left behind.
     pub(super) fn calm(&mut self) {
         for store in &mut self.stores {
-            (store.silent, store.down) = (false, false);
+            (store.silent, store.down, store.loading) = (false, false, false);
         }
+        if let Some(sentinels) = &mut self.sentinels {
+            sentinels.paused = [false; SHARDS];
+        }
+        self.verify_all();
         self.epoch += 1;
         let known = |node: &Option<Node>| Some(node.unwrap_or(Node::First));
         self.primaries = self.primaries.iter().map(known).collect();
@@ -303,6 +345,7 @@ impl Simulation {
         let mut quiet_rounds = 0;
         for _ in 0..4_000 {
             self.turn();
+            self.verify_suspects();
             for at in (0..self.players.len()).rev() {
                 self.players[at].deaf = false;
                 self.play(at, 100_000);
@@ -406,7 +449,16 @@ fn the_simulation_finds_no_wrong_reply() {
 
 #[test]
 fn the_simulation_finds_planted_bugs() {
-    for bug in [Plant::SwapTokens, Plant::SkipGeneration, Plant::DropSlot, Plant::KeepFenced] {
+    for bug in [
+        Plant::SwapTokens,
+        Plant::SkipGeneration,
+        Plant::DropSlot,
+        Plant::KeepFenced,
+        Plant::TrustAgain,
+        Plant::RepeatWrites,
+        Plant::LoseHeld,
+        Plant::SwapHeld,
+    ] {
         plants::plant(Some(bug));
         let found = (0..300).find(|seed| std::panic::catch_unwind(|| run(*seed)).is_err());
         plants::plant(None);

@@ -89,6 +89,12 @@ impl Relay {
         (mut parts, owners): (Vec<Part>, Vec<u32>),
         now: Now,
     ) {
+        if self.unwritable && command.may_write() {
+            let shards: Vec<ShardId> = parts.iter().map(|part| part.shard).collect();
+            if self.refuse_write(id, &shards) {
+                return;
+            }
+        }
         let Some(client) = self.client(id) else { return };
         let (pool, lane_set) = (client.pool, client.lane_set);
         for part in &mut parts {

@@ -53,7 +53,7 @@ impl Relay {
     #[cold]
     pub(super) fn may_go_on(&mut self, index: u32, bytes: usize, now: Now) -> bool {
         let Some(lane) = self.lanes.get(index as usize) else { return false };
-        if lane.state != LaneState::Ready {
+        if !matches!(lane.state, LaneState::Ready | LaneState::Stopped) {
             self.desynchronised(index, "the hand-shake was answered without end", now);
             return false;
         }

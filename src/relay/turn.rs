@@ -15,6 +15,9 @@ impl Relay {
         if now.mono_us >= self.sweep_us {
             self.sweep_lanes(now);
         }
+        if self.paused {
+            self.note_quiet();
+        }
         if !self.lost_lanes.is_empty() {
             self.note_lost_writes();
         }
@@ -58,8 +61,15 @@ impl Relay {
     /// Gives the time at which this lane is due next.
     fn sweep_lane(&mut self, index: u32, now: Now) -> Option<u64> {
         let lane = &self.lanes[index as usize];
+        let held = if lane.watch.is_some() { self.sweep_watched(index, now) } else { None };
+        let own = self.sweep_state(index, now);
+        held.into_iter().chain(own).min()
+    }
+
+    fn sweep_state(&mut self, index: u32, now: Now) -> Option<u64> {
+        let lane = &self.lanes[index as usize];
         match lane.state {
-            LaneState::Idle => None,
+            LaneState::Idle | LaneState::Held => None,
             LaneState::Connecting { until_us } | LaneState::Greeting { until_us, .. } => {
                 if now.mono_us < until_us {
                     return Some(until_us);
@@ -74,7 +84,7 @@ impl Relay {
                 self.connect_lane(index, now.mono_us);
                 None
             }
-            LaneState::Ready => {
+            LaneState::Ready | LaneState::Stopped => {
                 let timeout_ms = self.pools[lane.pool.index()].config.timeout_ms?;
                 self.expire(index, timeout_ms * US_PER_MS, now)
             }
@@ -86,8 +96,16 @@ impl Relay {
     fn expire(&mut self, index: u32, timeout_us: u64, now: Now) -> Option<u64> {
         let lane = &self.lanes[index as usize];
         let (pool, shard) = (lane.pool, lane.shard);
+        // Deadlines of held requests begin when they may be sent.
+        let watched = lane.watch.is_some();
+        let ready_us = lane.watch.as_ref().map_or(0, |watch| watch.ready_us);
         if let Some(first) = lane.inflight.front() {
-            let silent_since_us = lane.heard_us.max(first.since_us);
+            let silent_since_us = lane.heard_us.max(first.since_us).max(ready_us);
+            if watched && lane.sent > 0 && now.mono_us >= silent_since_us + timeout_us {
+                let why = "Connection timed out (silent)".to_owned();
+                self.lose_lane(index, why, Loss::Overdue, now);
+                return None;
+            }
             if lane.expired > 0 && now.mono_us >= silent_since_us + 2 * timeout_us {
                 let why = "Connection timed out (silent)".to_owned();
                 self.lose_lane(index, why, Loss::Failed, now);
@@ -97,8 +115,11 @@ impl Relay {
         loop {
             let lane = &mut self.lanes[index as usize];
             let at = lane.expired;
-            let Some(token) = lane.inflight.get_mut(at) else { break };
-            if now.mono_us < token.since_us + timeout_us {
+            let sent = lane.sent;
+            let Some(token) = lane.inflight.get_mut(at).filter(|_| !watched || at < sent) else {
+                break;
+            };
+            if now.mono_us < token.since_us.max(ready_us) + timeout_us {
                 break;
             }
             let streaming = at == 0 && lane.flow == Flow::Stream;
@@ -118,10 +139,12 @@ impl Relay {
             self.fail(target, &error, now);
         }
         let lane = &self.lanes[index as usize];
-        let next = lane.inflight.get(lane.expired).map(|token| token.since_us + timeout_us);
+        let next = lane.inflight.get(lane.expired).filter(|_| !watched || lane.expired < lane.sent);
+        let next = next.map(|token| token.since_us.max(ready_us) + timeout_us);
+        let patience = if watched { 1 } else { 2 };
         let silent = (lane.expired > 0).then(|| {
             let first_us = lane.inflight.front().map_or(0, |token| token.since_us);
-            lane.heard_us.max(first_us) + 2 * timeout_us
+            lane.heard_us.max(first_us).max(ready_us) + patience * timeout_us
         });
         next.into_iter().chain(silent).min()
     }

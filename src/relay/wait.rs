@@ -30,7 +30,7 @@ const ROUND_PAUSE_MS: u64 = 10;
 /// Pause of a WAIT while a script that was asked for before it is still under way, µs.
 const SCRIPT_PAUSE_US: u64 = 500;
 
-const WRITES_LOST: &str = "ERR A connection that carried writes of yours was lost: how many replicas have \
+pub(super) const WRITES_LOST: &str = "ERR A connection that carried writes of yours was lost: how many replicas have \
                            them can not be told. What you write from now on can be waited for";
 
 /// Where a client's writes went.
@@ -49,9 +49,9 @@ pub(super) struct Writes {
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
     lanes: Vec<u32>,
-    /// Their generations when WAIT came, if the client had written on them: a later one knows nothing
-    /// of that. Else empty.
-    generations: Vec<u32>,
+    /// How often their connections had been lost when WAIT came, if the client had written on them:
+    /// a later one knows nothing of that. Else empty.
+    losses: Vec<u32>,
     replicas: i64,
     until_us: u64,
 }
@@ -115,9 +115,9 @@ impl Relay {
             return self.refuse(id, WRITES_LOST);
         }
         let (lanes, wrote) = self.lanes_written(id);
-        let generations = if wrote { self.generations_of(&lanes) } else { Vec::new() };
+        let losses = if wrote { self.losses_of(&lanes) } else { Vec::new() };
         let parts = lanes.len();
-        let waiting = Waiting { lanes, generations, replicas, until_us };
+        let waiting = Waiting { lanes, losses, replicas, until_us };
         let kind = Kind::Wait(waiting.clone());
         if let Some(gather) = self.open_gather(id, command.asked(request.len()), kind, parts, now) {
             if self.has_script_under_way(id) {
@@ -144,8 +144,8 @@ impl Relay {
         self.fan_lanes(at, id, asked, (&waiting.lanes, &bytes), now);
     }
 
-    fn generations_of(&self, lanes: &[u32]) -> Vec<u32> {
-        lanes.iter().map(|lane| self.lanes[*lane as usize].generation).collect()
+    fn losses_of(&self, lanes: &[u32]) -> Vec<u32> {
+        lanes.iter().map(|lane| self.lanes[*lane as usize].losses).collect()
     }
 
     /// The lanes that this client wrote on, and `true`; if there are none, its present ones of all
@@ -245,8 +245,8 @@ impl Relay {
                 self.gathers.remove(index, generation);
                 continue;
             }
-            let wrote = !waiting.generations.is_empty();
-            if wrote && self.generations_of(&waiting.lanes) != waiting.generations {
+            let wrote = !waiting.losses.is_empty();
+            if wrote && self.losses_of(&waiting.lanes) != waiting.losses {
                 let Some(gather) = self.gathers.remove(index, generation) else { continue };
                 let mut reply = Vec::new();
                 encode::error(&mut reply, WRITES_LOST);

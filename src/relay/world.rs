@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
 use crate::base::limits;
 use crate::base::time::Now;
-use crate::config::model::{Config, DangerousCommands, NodeAddress, PoolConfig};
+use crate::config::model::{Config, DangerousCommands, NodeAddress, PoolConfig, SentinelConfig};
 use crate::config::sample;
 use crate::relay::Relay;
 use crate::relay::api::{Ask, ClientEnd, CoreIdentity, Dirty, LaneEnd, Peer, Shared};
@@ -41,6 +41,18 @@ pub(super) fn pool_config(shards: usize) -> PoolConfig {
     pool
 }
 
+/// The same, watched by sentinels (of which this world plays the part: see [`World::publish`]).
+pub(super) fn watched_config(shards: usize) -> PoolConfig {
+    let mut pool = pool_config(shards);
+    pool.sentinel = Some(SentinelConfig {
+        addresses: Vec::new(),
+        credentials: None,
+        quorum_required: false,
+        quorum_grace_ms: 0,
+    });
+    pool
+}
+
 /// One shard's false redis: it keeps strings, and answers what these tests ask.
 #[derive(Default)]
 pub(super) struct Store {
@@ -57,6 +69,9 @@ pub(super) struct Store {
     pub(super) held: Vec<u8>,
     /// Refuses connections.
     pub(super) down: bool,
+    /// Says to ROLE that it is no primary, and answers every request (PING, too, if that says
+    /// `LOADING`) with this error.
+    pub(super) refusal: Option<&'static str>,
 }
 
 impl Store {
@@ -69,7 +84,18 @@ impl Store {
             Some(value) => encode::bulk(out, value),
             None => out.extend_from_slice(b"$-1\r\n"),
         };
+        if let Some(refusal) = self.refusal
+            && !matches!(name.as_str(), "ROLE" | "SELECT" | "HELLO" | "CLIENT")
+            && (name != "PING" || refusal.starts_with("LOADING"))
+        {
+            return encode::error(out, refusal);
+        }
         match name.as_str() {
+            "ROLE" => {
+                let primary = self.refusal.is_none_or(|refusal| refusal.starts_with("LOADING"));
+                encode::array_header(out, 1);
+                encode::bulk(out, if primary { b"master" } else { b"slave" });
+            }
             "PING" => encode::simple(out, "PONG"),
             "SELECT" | "CLIENT" => encode::simple(out, "OK"),
             "HELLO" => out.extend_from_slice(b"%1\r\n+proto\r\n:3\r\n"),
@@ -353,6 +379,23 @@ impl World {
         }
     }
 
+    /// The connection to this shard that was made last is lost.
+    pub(super) fn lose(&mut self, shard: usize) {
+        let id = self.lane_of_shard(shard);
+        self.lanes.retain(|(of, _)| *of != id);
+        self.relay.on_lane_closed(id, LaneEnd::Eof, self.now);
+        self.run();
+    }
+
+    /// A new picture: the shard of the first pool as `change` leaves it.
+    pub(super) fn publish(&mut self, shard: usize, change: impl FnOnce(&mut ShardTopology)) {
+        let mut next = Topology::clone(&self.relay.topology);
+        next.epoch += 1;
+        change(&mut next.pools[0].shards[shard]);
+        self.relay.on_topology(Arc::new(next), self.now);
+        self.run();
+    }
+
     pub(super) fn lane_of_shard(&self, shard: usize) -> LaneId {
         self.lanes.iter().rev().find(|(_, lane)| lane.shard == shard).unwrap().0
     }
@@ -384,7 +427,7 @@ impl World {
     /// Requests of clients that the shards have seen.
     pub(super) fn requests_seen(&self) -> usize {
         let seen = self.stores.iter().flat_map(|store| &store.seen);
-        seen.filter(|name| !["CLIENT", "PING"].contains(&name.as_str())).count()
+        seen.filter(|name| !["CLIENT", "PING", "ROLE"].contains(&name.as_str())).count()
     }
 
     /// A key that lives on this shard.

@@ -57,6 +57,7 @@ pub struct CoreStats {
 struct PoolCells {
     pool: Row<{ PoolMetric::COUNT }>,
     shards: Box<[Row<{ ShardMetric::COUNT }>]>,
+    quiet_epochs: Box<[Cell]>,
 }
 
 impl CoreStats {
@@ -65,6 +66,7 @@ impl CoreStats {
         let pools = config.pools.iter().map(|pool| PoolCells {
             pool: Row::default(),
             shards: pool.shards.iter().map(|_| Row::default()).collect(),
+            quiet_epochs: pool.shards.iter().map(|_| Cell::default()).collect(),
         });
         Arc::new(CoreStats { core: Row::default(), pools: pools.collect() })
     }
@@ -81,6 +83,12 @@ impl CoreStats {
     /// `pool` and `shard` are of the configuration that the cells were made for.
     pub fn shard(&self, pool: PoolId, shard: ShardId, metric: ShardMetric) -> &Cell {
         &self.pools[pool.index()].shards[shard.index()].0[metric as usize]
+    }
+
+    /// The last epoch in which the shard was paused and nothing of this core was on its way to its
+    /// primary or back; 0: never.
+    pub fn quiet_epoch(&self, pool: PoolId, shard: ShardId) -> &Cell {
+        &self.pools[pool.index()].quiet_epochs[shard.index()]
     }
 }
 

@@ -191,6 +191,22 @@ metrics! {
             "replies that came after their deadline and were dropped";
         ErrorReplies: Counter Count "corelay_shard_error_replies_total",
             "error replies of the redis-servers, passed on unchanged";
+        Held: Gauge Count "corelay_shard_held_requests",
+            "requests that wait for a verified primary";
+        Holds: Counter Count "corelay_shard_holds_total",
+            "times a core began to hold requests, because the primary was in doubt or paused";
+        HeldMs: Counter Count "corelay_shard_hold_milliseconds_total",
+            "milliseconds of all holds from their beginning to the first reply";
+        HoldExpired: Counter Count "corelay_shard_hold_expired_total",
+            "held requests answered with an error at hold_ms or hold_bytes";
+        Repeated: Counter Count "corelay_shard_repeated_total",
+            "requests sent again because their connection was lost before the reply came";
+        Refused: Counter Count "corelay_shard_refused_total",
+            "requests that a server refused because it was no primary (any more): held";
+        UnknownOutcomes: Counter Count "corelay_shard_unknown_outcomes_total",
+            "writes answered with: outcome unknown";
+        WritesRefused: Counter Count "corelay_shard_writes_refused_total",
+            "writes refused because of quorum_required";
     }
 }
 

@@ -1,0 +1,164 @@
+//! What becomes of a request of a watched shard that its server did not answer, and the errors that
+//! clients hear instead.
+
+use crate::base::ids::{PoolId, ShardId};
+use crate::base::time::Now;
+use crate::command::repeat::{Repeat, repeat};
+use crate::config::model::Replay;
+use crate::relay::Relay;
+use crate::relay::lane::Target;
+use crate::relay::plants::{Plant, planted};
+use crate::relay::wait::WRITES_LOST;
+use crate::resp::args::Request;
+use crate::resp::encode;
+use crate::resp::request::{Parsed, RequestLimits, RequestParser};
+use crate::stats::cells::ShardMetric;
+
+/// Why a request leaves a lane without a reply of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Nobody waits for the answer.
+    Silent,
+    /// A write that was sent; its connection was lost.
+    Unknown,
+    /// The same, but the server did not answer in time.
+    Overdue,
+    /// A WAIT, whose connection was lost.
+    Wait,
+    /// Not sent within `hold_ms`.
+    Expired,
+    /// Not sent, and not kept: `hold_bytes` was reached.
+    Full,
+    /// A write that may not be sent any more.
+    Unwritable,
+}
+
+/// A request that was kept, as the parser sees it.
+const KEPT_LIMITS: RequestLimits = RequestLimits {
+    args_max: u32::MAX as usize,
+    bulk_bytes_max: u32::MAX as usize,
+    request_bytes_max: u32::MAX as usize,
+};
+
+/// Whether a request that was kept may be repeated.
+pub(super) fn repeat_of(bytes: &[u8]) -> Repeat {
+    let mut ranges = Vec::new();
+    match RequestParser::default().parse(bytes, &mut ranges, &KEPT_LIMITS) {
+        Ok(Parsed::Request { .. }) => repeat(&Request { bytes, ranges: &ranges }),
+        _ => Repeat::Never,
+    }
+}
+
+/// What had become of a lost connection's requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lost {
+    pub(super) sent: usize,
+    pub(super) expired: usize,
+    /// Half of the first one's reply has been passed on.
+    pub(super) streaming: bool,
+    /// It was closed because nothing came.
+    pub(super) overdue: bool,
+}
+
+impl Lost {
+    /// What becomes of the request at this place.
+    pub(super) fn judge(
+        self,
+        replay: Replay,
+        at: usize,
+        bytes: Option<&[u8]>,
+    ) -> Result<(), Failure> {
+        if at < self.expired || (at == 0 && self.streaming) {
+            return Err(Failure::Silent);
+        }
+        let sent = at < self.sent;
+        let unknown = if self.overdue { Failure::Overdue } else { Failure::Unknown };
+        let Some(bytes) = bytes else {
+            return Err(if sent { unknown } else { Failure::Full });
+        };
+        match repeat_of(bytes) {
+            Repeat::SameConnection => Err(Failure::Wait),
+            _ if !sent => {
+                if planted(Plant::LoseHeld) && at % 16 == 7 {
+                    return Err(Failure::Silent);
+                }
+                Ok(())
+            }
+            Repeat::Always => Ok(()),
+            Repeat::Idempotent if replay == Replay::Idempotent => Ok(()),
+            _ if planted(Plant::RepeatWrites) => Ok(()),
+            _ => Err(unknown),
+        }
+    }
+}
+
+impl Relay {
+    /// Answers those who wait for these requests.
+    pub(super) fn fail_all(
+        &mut self,
+        pool: PoolId,
+        shard: ShardId,
+        failures: &[(usize, Target, Failure)],
+        now: Now,
+    ) {
+        for (_, target, failure) in failures {
+            let (text, metric) = match failure {
+                Failure::Silent => continue,
+                Failure::Unknown => (self.unknown_text(pool, shard), ShardMetric::UnknownOutcomes),
+                Failure::Overdue => (self.overdue_text(pool, shard), ShardMetric::UnknownOutcomes),
+                Failure::Wait => (WRITES_LOST.to_owned(), ShardMetric::UnknownOutcomes),
+                Failure::Expired => (self.held_text(pool, shard, false), ShardMetric::HoldExpired),
+                Failure::Full => (self.held_text(pool, shard, true), ShardMetric::HoldExpired),
+                Failure::Unwritable => {
+                    (self.unwritable_text(pool, shard), ShardMetric::WritesRefused)
+                }
+            };
+            if *target != Target::Nobody {
+                self.stats.shard(pool, shard, metric).add(1);
+            }
+            let mut error = Vec::new();
+            encode::error(&mut error, text);
+            self.fail(*target, &error, now);
+        }
+    }
+
+    fn shard_name(&self, pool: PoolId, shard: ShardId) -> &str {
+        let config = &self.pool(pool).config;
+        config.shards.get(shard.index()).map_or("?", |shard| shard.name.as_str())
+    }
+
+    fn unknown_text(&self, pool: PoolId, shard: ShardId) -> String {
+        let name = self.shard_name(pool, shard);
+        format!(
+            "ERR outcome unknown: the connection to shard {name} was lost before the reply came"
+        )
+    }
+
+    fn overdue_text(&self, pool: PoolId, shard: ShardId) -> String {
+        let name = self.shard_name(pool, shard);
+        format!("ERR outcome unknown: shard {name} did not answer in time (timeout_ms)")
+    }
+
+    /// The word is one that client libraries retry on.
+    pub(super) fn held_text(&self, pool: PoolId, shard: ShardId, full: bool) -> String {
+        let name = self.shard_name(pool, shard);
+        let config = &self.pool(pool).config;
+        let paused = self.topology.shard(pool, shard).is_some_and(|shard| shard.paused);
+        let why = if paused { "is being switched over" } else { "has no verified primary" };
+        let bound = if full {
+            format!("{} bytes wait already (hold_bytes)", config.hold_bytes)
+        } else {
+            format!("{} ms are over (hold_ms)", config.hold_ms)
+        };
+        format!("LOADING shard {name} {why}, and {bound}: not executed, try again")
+    }
+
+    /// The word with which redis itself refuses writes when it may be cut off.
+    pub(super) fn unwritable_text(&self, pool: PoolId, shard: ShardId) -> String {
+        let name = self.shard_name(pool, shard);
+        format!(
+            "NOREPLICAS shard {name} takes no writes: fewer than a majority of its sentinels can be \
+             reached (quorum_required)"
+        )
+    }
+}

@@ -1,0 +1,279 @@
+//! Hold: what a watched shard is asked while it has no verified primary waits on its lane, and so
+//! does what may be asked again.
+//!
+//! A lane of a watched pool keeps the bytes of every request in flight. When its connection is lost,
+//! what was never sent stays in its place, a read that was sent is sent again, and a write that was
+//! sent is answered: its outcome is unknown. What a server refused unexecuted, because it is no
+//! primary (any more), waits for the next one ([`Relay::take_back`]). So the order of each client's
+//! requests on the lane never changes.
+//!
+//! It is bounded three times: by `hold_ms` since the outage began, by `hold_bytes` of a shard on one
+//! core, and by the bounds of clients and lanes that always hold.
+
+use std::collections::VecDeque;
+
+use crate::base::ids::{PoolId, ShardId};
+use crate::base::time::{Now, US_PER_MS};
+use crate::command::repeat::Repeat;
+use crate::config::model::PoolConfig;
+use crate::relay::Relay;
+use crate::relay::fate::{Failure, Lost, repeat_of};
+use crate::relay::kept::Kept;
+use crate::relay::lane::{Lane, LaneState, Target, Token};
+use crate::relay::lanes::Loss;
+use crate::relay::plants::{Plant, planted};
+use crate::stats::cells::ShardMetric;
+
+/// What a lane of a watched pool has beside the others.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// Index into `Relay::holds`.
+    pub(super) hold: u32,
+    /// The bytes of the requests in flight: one entry for each token.
+    pub(super) kept: Kept,
+    /// Requests that come before those in flight, on the next connection: refused by this one.
+    pub(super) refused: VecDeque<Token>,
+    pub(super) refused_kept: Kept,
+    /// The server refuses: nothing more is sent, and the connection is closed when all that was sent
+    /// is answered, or at this time.
+    pub(super) refusing_until_us: Option<u64>,
+    /// Since when requests may be sent on this connection; deadlines do not run before.
+    pub(super) ready_us: u64,
+}
+
+/// What all lanes of a watched shard share.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) pool: PoolId,
+    pub(super) shard: ShardId,
+    /// Bytes of requests that its lanes keep.
+    pub(super) kept_bytes: usize,
+    /// A connection to the primary of this verification was lost: only a higher one counts.
+    pub(super) doubted: Option<u64>,
+    /// Which doubt was reported last, and when.
+    pub(super) reported: Option<(u64, u64)>,
+    /// Since when requests wait; `None`: the shard is served.
+    pub(super) outage_us: Option<u64>,
+}
+
+impl Watch {
+    pub(super) fn new(hold: u32) -> Watch {
+        Watch { hold, ..Watch::default() }
+    }
+
+    pub(super) fn is_refusing(&self) -> bool {
+        self.refusing_until_us.is_some()
+    }
+
+    pub(super) fn give_back(&mut self) {
+        self.kept.give_back();
+        self.refused_kept.give_back();
+    }
+}
+
+impl Hold {
+    pub(super) fn new(pool: PoolId, shard: ShardId) -> Hold {
+        Hold { pool, shard, kept_bytes: 0, doubted: None, reported: None, outage_us: None }
+    }
+
+    /// Until when requests wait, if they do.
+    pub(super) fn until_us(&self, config: &PoolConfig) -> Option<u64> {
+        Some(self.outage_us?.saturating_add(config.hold_ms.saturating_mul(US_PER_MS)))
+    }
+}
+
+impl Lane {
+    /// Bytes of requests that are kept on this lane.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.watch.as_ref().map_or(0, |watch| watch.kept.bytes())
+    }
+
+    /// Requests that wait until they may be sent.
+    pub(super) fn held(&self) -> usize {
+        let refused = self.watch.as_ref().map_or(0, |watch| watch.refused.len());
+        if self.state == LaneState::Ready { 0 } else { self.inflight.len() - self.sent + refused }
+    }
+}
+
+impl Relay {
+    /// Keeps bytes of the newest request of a watched lane. `true`: they are to be sent, too.
+    pub(super) fn keep_bytes(&mut self, index: u32, bytes: &[u8]) -> bool {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
+        let ready = lane.state == LaneState::Ready;
+        let Some(watch) = &mut lane.watch else { return ready };
+        if !watch.kept.keeps_newest() {
+            return ready;
+        }
+        let hold = &mut self.holds[watch.hold as usize];
+        if hold.kept_bytes + bytes.len() <= self.pools[lane.pool.index()].config.hold_bytes {
+            watch.kept.extend(bytes);
+            hold.kept_bytes += bytes.len();
+            self.lane_bytes += bytes.len();
+            return ready;
+        }
+        let had = watch.kept.give_up_newest();
+        hold.kept_bytes -= had;
+        self.lane_bytes -= had;
+        if !ready {
+            self.sweep_us = 0; // it can not wait: it is answered before this turn ends
+        }
+        ready
+    }
+
+    /// Whether a watched lane that is not ready takes one more request.
+    pub(super) fn may_hold(&self, index: u32, now_us: u64) -> bool {
+        let Some(lane) = self.lanes.get(index as usize) else { return false };
+        let Some(hold) = lane.watch.as_ref().and_then(|w| self.holds.get(w.hold as usize)) else {
+            return false;
+        };
+        let config = &self.pools[lane.pool.index()].config;
+        let in_time = hold.until_us(config).is_none_or(|until_us| now_us < until_us);
+        in_time && hold.kept_bytes < config.hold_bytes
+    }
+
+    /// From now on nothing is sent on this lane; what was sent is answered.
+    pub(super) fn stop_lane(&mut self, index: u32, now: Now) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        if lane.state != LaneState::Ready {
+            return;
+        }
+        lane.state = LaneState::Stopped;
+        self.lane_bytes = self.lane_bytes.saturating_sub(lane.outbox.bytes());
+        lane.outbox.clear(&mut self.chunks); // all of it is kept, or fails now
+        self.fail_unkept(index, now);
+    }
+
+    /// The hand-shake of a watched lane is over.
+    pub(super) fn begin_watched(&mut self, index: u32, now: Now) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let (pool, shard) = (lane.pool, lane.shard);
+        if self.topology.shard(pool, shard).is_some_and(|shard| shard.paused) {
+            lane.state = LaneState::Stopped;
+            return self.fail_unkept(index, now);
+        }
+        self.go_on(index, now);
+    }
+
+    /// Requests may be sent on this lane, those first that wait.
+    pub(super) fn go_on(&mut self, index: u32, now: Now) {
+        self.fail_unkept(index, now);
+        let Some(lane) = self.lanes.get(index as usize) else { return };
+        let (pool, shard, sent) = (lane.pool, lane.shard, lane.sent);
+        if !self.topology.shard(pool, shard).is_some_and(|shard| shard.writable) {
+            let failures = self.sift(index, |at, _, bytes| match bytes.map(repeat_of) {
+                _ if at < sent => Ok(()),
+                Some(Repeat::Always | Repeat::SameConnection) => Ok(()),
+                _ => Err(Failure::Unwritable),
+            });
+            self.fail_all(pool, shard, &failures, now);
+        }
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let Some(watch) = &mut lane.watch else { return };
+        watch.ready_us = now.mono_us;
+        lane.state = LaneState::Ready;
+        let waiting = watch.kept.behind(sent);
+        lane.outbox.put(waiting, &mut self.chunks);
+        self.lane_bytes += waiting.len();
+        let asked = !lane.inflight.is_empty();
+        let timeout_ms = self.pools[pool.index()].config.timeout_ms;
+        if let (true, Some(timeout_ms)) = (asked, timeout_ms) {
+            let until_us = now.mono_us.saturating_add(timeout_ms.saturating_mul(US_PER_MS));
+            self.sweep_us = self.sweep_us.min(until_us);
+        }
+        if !lane.outbox.is_empty() {
+            self.mark_lane(index);
+        }
+        if !asked {
+            self.end_outage_unless_asked(index);
+        }
+    }
+
+    /// A lane has lost its connection: what may wait waits for the next primary.
+    pub(super) fn hold_lane(&mut self, index: u32, lost: Lost, loss: Loss, now: Now) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        lane.state = LaneState::Held;
+        let (pool, shard) = (lane.pool, lane.shard);
+        let why = lane.why.clone();
+        self.doubt(pool, shard, (loss != Loss::Moved).then_some(&why), now);
+        let replay = self.pools[pool.index()].config.replay;
+        let failures = self.sift(index, |at, _, bytes| lost.judge(replay, at, bytes));
+        let failed = failures.iter().filter(|(at, _, _)| *at < lost.sent).count();
+        let repeated = lost.sent.saturating_sub(failed);
+        self.stats.shard(pool, shard, ShardMetric::Repeated).add(repeated as u64);
+        if let Some(lane) = self.lanes.get_mut(index as usize)
+            && let Some(watch) = &mut lane.watch
+        {
+            watch.refusing_until_us = None;
+            if !watch.refused.is_empty() {
+                let mut kept = std::mem::take(&mut watch.refused_kept);
+                watch.kept.iter().for_each(|request| kept.put(request));
+                watch.kept = kept;
+                watch.refused.append(&mut lane.inflight);
+                std::mem::swap(&mut lane.inflight, &mut watch.refused);
+            }
+            if planted(Plant::SwapHeld) && lane.inflight.len() > 1 {
+                lane.inflight.swap(0, 1);
+            }
+        }
+        self.fail_all(pool, shard, &failures, now);
+    }
+
+    /// The time of the outage is over: what waits on this lane is answered.
+    pub(super) fn fail_held(&mut self, index: u32, now: Now) {
+        let Some(lane) = self.lanes.get(index as usize) else { return };
+        let (pool, shard, sent) = (lane.pool, lane.shard, lane.sent);
+        let mut failures =
+            self.sift(index, |at, _, _| if at < sent { Ok(()) } else { Err(Failure::Expired) });
+        if let Some(watch) = self.lanes.get_mut(index as usize).and_then(|l| l.watch.as_mut()) {
+            let kept = std::mem::take(&mut watch.refused_kept).bytes();
+            self.holds[watch.hold as usize].kept_bytes -= kept;
+            self.lane_bytes -= kept;
+            let refused = watch.refused.drain(..);
+            failures.extend(refused.map(|token| (0, token.target, Failure::Expired)));
+        }
+        if !failures.is_empty() {
+            self.fail_all(pool, shard, &failures, now);
+            self.release_feeders(index);
+        }
+    }
+
+    /// Requests on a lane that sends nothing, and for which there was no room, are answered.
+    pub(super) fn fail_unkept(&mut self, index: u32, now: Now) {
+        let Some(lane) = self.lanes.get(index as usize) else { return };
+        let (pool, shard, sent) = (lane.pool, lane.shard, lane.sent);
+        if !lane.watch.as_ref().is_some_and(|watch| watch.kept.lacks_behind(sent)) {
+            return;
+        }
+        let failures = self.sift(index, |at, _, bytes| match bytes {
+            None if at >= sent => Err(Failure::Full),
+            _ => Ok(()),
+        });
+        self.fail_all(pool, shard, &failures, now);
+    }
+
+    /// Takes those out of a lane's requests that `judge` fails: number, token, kept bytes.
+    fn sift(
+        &mut self,
+        index: u32,
+        judge: impl Fn(usize, &Token, Option<&[u8]>) -> Result<(), Failure>,
+    ) -> Vec<(usize, Target, Failure)> {
+        let mut failures = Vec::new();
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return failures };
+        let Some(watch) = &mut lane.watch else { return failures };
+        let (tokens, kept) = (std::mem::take(&mut lane.inflight), std::mem::take(&mut watch.kept));
+        debug_assert_eq!(tokens.len(), kept.len(), "an entry for each request");
+        for (at, (token, bytes)) in tokens.into_iter().zip(kept.iter()).enumerate() {
+            match judge(at, &token, bytes) {
+                Ok(()) => {
+                    lane.inflight.push_back(token);
+                    watch.kept.put(bytes);
+                }
+                Err(failure) => failures.push((at, token.target, failure)),
+            }
+        }
+        let given_up = kept.bytes() - watch.kept.bytes();
+        self.holds[watch.hold as usize].kept_bytes -= given_up;
+        self.lane_bytes -= given_up;
+        failures
+    }
+}

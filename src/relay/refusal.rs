@@ -1,0 +1,138 @@
+//! Refusals: what a server says that is no primary (any more), or not ready to be one, is not passed
+//! on. It has not executed the request, which waits for the next primary instead.
+
+use crate::base::time::{Now, US_PER_MS};
+use crate::command::repeat::Repeat;
+use crate::relay::Relay;
+use crate::relay::fate::{Failure, repeat_of};
+use crate::relay::lane::Token;
+use crate::relay::lanes::Loss;
+use crate::resp::value;
+use crate::stats::cells::ShardMetric;
+
+/// How long the replies of a server that refuses are waited for before its connection is closed, µs.
+const REFUSING_US: u64 = 100 * US_PER_MS;
+
+impl Relay {
+    /// The oldest request of a watched lane was answered. `true`: it is not over, the request waits
+    /// for the next primary.
+    #[inline]
+    pub(super) fn take_back(
+        &mut self,
+        index: u32,
+        token: Token,
+        (kind, reply): (u8, &[u8]),
+        now: Now,
+    ) -> bool {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
+        let Some(watch) = &mut lane.watch else { return false };
+        let refusing = watch.is_refusing();
+        if refusing || kind == b'-' {
+            return self.take_back_refused(index, token, (refusing, reply), now);
+        }
+        let bytes = watch.kept.pop();
+        let hold = &mut self.holds[watch.hold as usize];
+        hold.kept_bytes -= bytes;
+        self.lane_bytes -= bytes;
+        if hold.outage_us.is_some_and(|outage_us| outage_us <= watch.ready_us) {
+            self.end_outage(index, now);
+        }
+        false
+    }
+
+    #[cold]
+    fn take_back_refused(
+        &mut self,
+        index: u32,
+        token: Token,
+        (refusing, reply): (bool, &[u8]),
+        now: Now,
+    ) -> bool {
+        let refused = is_refusal(reply);
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
+        let Some(watch) = &mut lane.watch else { return false };
+        let again = match watch.kept.oldest() {
+            Some(bytes) if refused => Some(bytes),
+            // What is no primary may have answered from the past.
+            Some(bytes) if refusing && repeat_of(bytes) == Repeat::Always => Some(bytes),
+            _ => None,
+        };
+        let taken = again.is_some();
+        if taken {
+            watch.refused_kept.put(again);
+            watch.refused.push_back(token);
+            watch.kept.pop();
+            let metric = if refused { ShardMetric::Refused } else { ShardMetric::Repeated };
+            self.stats.shard(lane.pool, lane.shard, metric).add(1);
+        } else {
+            self.give_up_oldest(index);
+        }
+        if refused && !refusing {
+            self.begin_refusing(index, reply, now);
+        }
+        if refused && !taken {
+            let (pool, shard) = (self.lanes[index as usize].pool, self.lanes[index as usize].shard);
+            self.fail_all(pool, shard, &[(0, token.target, Failure::Full)], now);
+        }
+        self.leave_refusing(index, now);
+        taken || refused
+    }
+
+    /// A reply that nobody waits for any more.
+    #[cold]
+    pub(super) fn drop_kept(&mut self, index: u32, now: Now) {
+        self.give_up_oldest(index);
+        self.leave_refusing(index, now);
+    }
+
+    fn give_up_oldest(&mut self, index: u32) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let Some(watch) = &mut lane.watch else { return };
+        let bytes = watch.kept.pop();
+        self.holds[watch.hold as usize].kept_bytes -= bytes;
+        self.lane_bytes -= bytes;
+    }
+
+    /// The server is no primary, or not ready: nothing more is sent to it.
+    fn begin_refusing(&mut self, index: u32, reply: &[u8], now: Now) {
+        self.stop_lane(index, now);
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let Some(watch) = &mut lane.watch else { return };
+        let until_us = now.mono_us + REFUSING_US;
+        watch.refusing_until_us = Some(until_us);
+        self.sweep_us = self.sweep_us.min(until_us);
+        let (pool, shard) = (lane.pool, lane.shard);
+        let why = format!("it answered {}", value::error_text(reply).escape_ascii());
+        self.doubt(pool, shard, Some(&why), now);
+    }
+
+    /// Closes the connection to a server that refuses, if all that was sent is answered.
+    fn leave_refusing(&mut self, index: u32, now: Now) {
+        let Some(lane) = self.lanes.get(index as usize) else { return };
+        let refusing = lane.watch.as_ref().is_some_and(|watch| watch.is_refusing());
+        if refusing && lane.sent == 0 {
+            self.lose_lane(index, "Refused by the server".to_owned(), Loss::Failed, now);
+        }
+    }
+
+    /// Whether the reply under way is one that will be asked for again: nobody hears this one.
+    pub(super) fn takes_back_reply(&self, index: u32) -> bool {
+        let watch = self.lanes.get(index as usize).and_then(|lane| lane.watch.as_ref());
+        let oldest = watch.filter(|watch| watch.is_refusing()).and_then(|w| w.kept.oldest());
+        oldest.is_some_and(|bytes| repeat_of(bytes) == Repeat::Always)
+    }
+}
+
+/// An error with which a server says that it did not execute a request because it is no primary, or
+/// not ready to be one. A script says it of its first write, redis before 7 in other words.
+fn is_refusal(reply: &[u8]) -> bool {
+    match value::error_word(reply) {
+        b"READONLY" | b"LOADING" | b"MASTERDOWN" | b"REDIRECT" => true,
+        b"ERR" => {
+            let text = value::error_text(reply);
+            text.starts_with(b"ERR Error running script")
+                && memchr::memmem::find(text, b"-READONLY ").is_some()
+        }
+        _ => false,
+    }
+}

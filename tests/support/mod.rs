@@ -23,9 +23,12 @@
     reason = "a harness fails by panicking, reads clocks and waits"
 )]
 
+pub mod account;
+pub mod checking;
 pub mod false_redis;
 pub mod hostile;
 pub mod load;
+pub mod look;
 pub mod network;
 pub mod nutcracker;
 pub mod port;
@@ -33,6 +36,7 @@ pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod root;
+pub mod scene;
 pub mod sentinels;
 pub mod stack;
 pub mod tools;
@@ -41,8 +45,11 @@ pub mod wire;
 
 use std::time::{Duration, Instant};
 
+pub use account::Account;
+pub use checking::{Checking, Clients};
 pub use false_redis::{Connection, FalseRedis};
 pub use load::Load;
+pub use look::Look;
 pub use network::Network;
 pub use nutcracker::Nutcracker;
 pub use port::Port;
@@ -50,6 +57,7 @@ pub use process::Process;
 pub use proxy::{Options, Proxy};
 pub use redis::Redis;
 pub use root::Namespace;
+pub use scene::{Scene, SwitchWatch};
 pub use sentinels::{Sentinel, Watched, WatchedShard, Watching};
 pub use stack::Stack;
 pub use tools::{

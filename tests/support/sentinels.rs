@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Ended, PATIENCE, Port, Redis, Value, Wire, process::Process, wait_until};
+use super::{Ended, Look, PATIENCE, Port, Redis, Value, Wire, process::Process, wait_until};
 
 /// Detection, vote, random delays and promotion together; much of it is waiting by plan.
 pub const FAILOVER_PATIENCE: Duration = Duration::from_secs(30);
@@ -129,14 +129,23 @@ impl Watched {
         flags("sentinels") == vec!["sentinel"; others] && flags("slaves") == ["slave"]
     }
 
-    /// What a proxy is told of the sentinels: `[pool.sentinel]`.
+    /// What a proxy is told of the sentinels and of passwords: tables of a pool.
     pub fn pool_toml(&self) -> String {
         let addresses: Vec<String> =
             self.sentinels.iter().map(|sentinel| sentinel.address().to_string()).collect();
         let masters: Vec<&str> = self.shards.iter().map(|shard| shard.name.as_str()).collect();
-        let password = self.watching.sentinel_password;
-        let password = password.map(|word| format!("password = \"{word}\"\n")).unwrap_or_default();
-        format!("[pool.sentinel]\naddresses = {addresses:?}\nmasters = {masters:?}\n{password}")
+        let password = |word: Option<&str>| {
+            word.map(|word| format!("password = \"{word}\"\n")).unwrap_or_default()
+        };
+        let (ours, nodes) = (self.watching.sentinel_password, self.watching.node_password);
+        let mut toml = format!(
+            "[pool.sentinel]\naddresses = {addresses:?}\nmasters = {masters:?}\n{}",
+            password(ours)
+        );
+        if nodes.is_some() {
+            toml += &format!("[pool.backend_auth]\n{}", password(nodes));
+        }
+        toml
     }
 
     /// What most of the sentinels that answer say, if a majority of all does so: the node's index.
@@ -193,21 +202,18 @@ impl WatchedShard {
 
     /// One request on a fresh connection to one node: a look behind the proxy.
     pub fn ask(&self, node: usize, args: &[&str]) -> Value {
-        self.client(node).exchange(args)
+        self.look(node).ask(&[args]).remove(0)
+    }
+
+    /// For several looks at one node.
+    pub fn look(&self, node: usize) -> Look {
+        Look::at(self.nodes[node].address(), self.password)
     }
 
     /// `master` or `slave`: what the node says of itself; empty while it does not answer.
     pub fn role(&self, node: usize) -> String {
-        let Ok(mut wire) = Wire::try_connect(self.nodes[node].address()) else {
-            return String::new();
-        };
-        if let Some(password) = self.password {
-            wire.request(&["AUTH", password]);
-            let _ = wire.next();
-        }
-        wire.request(&["ROLE"]);
-        match wire.next() {
-            Ok(Value::Array(items)) => items[0].text(),
+        match self.look(node).try_ask(&[&["ROLE"]]).as_deref() {
+            Some([Value::Array(items)]) => items[0].text(),
             _ => String::new(),
         }
     }
@@ -222,11 +228,23 @@ impl WatchedShard {
         });
     }
 
+    /// What the node says of itself, and the commands of the checking load that it has executed, of
+    /// one moment: a replica executes those of its primary too.
+    pub fn role_and_commands(&self, node: usize) -> (String, [u64; 5]) {
+        let replies = self.look(node).ask(&[&["INFO", "commandstats"], &["ROLE"]]);
+        (replies[1].items()[0].text(), COMMANDS.map(|command| calls_in(&replies[0], command)))
+    }
+
     /// Calls of one command that the node has executed: by clients, and by its primary.
     pub fn calls(&self, node: usize, command: &str) -> u64 {
         calls_in(&self.ask(node, &["INFO", "commandstats"]), command)
     }
 }
+
+/// Commands of the checking load.
+const COMMANDS: [&str; 5] = ["get", "mget", "set", "incr", "rpush"];
+/// A node that has executed none of them.
+pub const NO_COMMANDS: [u64; 5] = [0; 5];
 
 /// Calls of one command in the text that `INFO commandstats` gave.
 pub fn calls_in(info: &Value, command: &str) -> u64 {

@@ -15,7 +15,7 @@ run: toolchain servers ## build and start a throw-away stack: three redis-server
 
 test: toolchain servers clients ## all tests, against real servers and client libraries; the budget of instructions
 	@.ci/need nutcracker=nutcracker valgrind=valgrind faketime=faketime \
-		ip=iproute2 nft=nftables unshare=util-linux mount=mount
+		keepalived=keepalived python3=python3 ip=iproute2 nft=nftables unshare=util-linux mount=mount
 	cargo test --locked
 	perf/instructions
 

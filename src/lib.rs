@@ -6,7 +6,8 @@
 //! A room uses what lies below it, and rooms of its own floor where the map says so.
 //!
 //! ```text
-//! top      main ─▶ cli          the command line: check, explain, placement, import, run, demo, probe
+//! top      main ─▶ cli          the command line: check, explain, placement, import, run,
+//!                               demo, probe, switchover
 //!                  process      boots both planes, listens to signals, ends in order; demo
 //!          fuzz                 the targets of tests and fuzzers; not in the program
 //! ───────────────────────────────────────────────────────────────────────────────────────────

@@ -77,6 +77,9 @@ pub const HOLD_BYTES: usize = 16 * 1024 * 1024;
 /// `quorum_required` is set: long enough for one that is started again, and below what a failover on
 /// the other side of a partition takes (`down-after`, an election, a promotion).
 pub const QUORUM_GRACE_MS: u64 = 2_000;
+/// A planned switchover needs a hold of so many ms: 1 s or 2 for the sentinels' failover, and as much
+/// for what is under way to end and for the replicas to catch up.
+pub const SWITCHOVER_HOLD_MIN_MS: u64 = 3_000;
 /// Databases that SELECT accepts, default (as redis).
 pub const DATABASES: u32 = 16;
 

@@ -172,6 +172,28 @@ not understood).")]
         timeout_ms: u64,
     },
 
+    /// Let a shard's primary change places with a replica, planned, without an error for any client
+    #[command(after_help = "\
+Examples:
+  corelay switchover shard1                  before the primary's host is taken down
+  corelay switchover shard1 --pool cache
+
+Asks the proxy that runs on this host: it holds the shard's requests, waits until a replica has
+everything, asks the sentinels to fail over, and goes on when the new primary is verified. Until the
+sentinels are asked it can give up, and then everything is as it was. Run it on one proxy only: those
+beside it hold what the old primary refuses.
+Exit codes: 0 done, 1 not done (the last line says why).")]
+    Switchover {
+        /// The shard: the name of its Sentinel master
+        shard: String,
+        /// Its pool, if several have a shard of that name
+        #[arg(short, long, value_name = "NAME")]
+        pool: Option<String>,
+        /// The proxy's admin_listen
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9180")]
+        admin: SocketAddr,
+    },
+
     /// Take nutcracker's options (also when the program is called `nutcracker`)
     #[command(
         disable_version_flag = true,

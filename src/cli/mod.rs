@@ -23,6 +23,7 @@ use crate::config::{
     toml_print,
 };
 use crate::control::probe::{Level, Probe, probe};
+use crate::control::switchover;
 use crate::process;
 use crate::process::demo::{DemoOptions, demo};
 use args::{Args, Command};
@@ -83,6 +84,15 @@ fn dispatch(command: Command) -> ExitCode {
             let verdict = probe(&Probe { admin, peer, itself, within });
             let _ = output::print(&format!("{}\n", verdict.line()));
             ExitCode::from(verdict.level as u8)
+        }
+        Command::Switchover { shard, pool, admin } => {
+            let told = switchover::ask_for(admin, pool.as_deref(), &shard, |step| {
+                let _ = output::print(&format!("{step}\n"));
+            });
+            match told {
+                Ok(text) => output::print(&format!("done: {text}\n")),
+                Err(why) => failed(&why),
+            }
         }
         Command::Nutcracker(args) => nutcracker_front::run(&args),
     }

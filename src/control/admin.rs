@@ -1,5 +1,5 @@
-//! The admin port: HTTP for Prometheus, load balancers and people. It only shows, nothing can be
-//! changed through it.
+//! The admin port: HTTP for Prometheus, load balancers and people. It shows; all that can be done
+//! through it is a planned switchover, asked for by `corelay switchover` from this very host.
 //!
 //! One thread serves all connections (tokio's single-threaded runtime under hyper). Bounds: so many
 //! connections at once, and when one more comes the oldest has to go; one request for each
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
@@ -28,9 +28,14 @@ use tokio::time::{sleep, timeout};
 
 use super::listener::{self, Stop};
 use super::state::ControlState;
+use super::switchover::Switchovers;
 use super::{accept, overview, readiness};
 use crate::stats::{plain_text, prometheus};
 
+/// A request's body, bytes: two names.
+const BODY_BYTES_MAX: usize = 4 * 1024;
+/// What `corelay switchover` sends beside its request: a page in a browser on this host can not.
+pub(super) const DEED: &str = "corelay-deed";
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 64;
 /// A request's head, bytes (hyper's least).
@@ -52,7 +57,8 @@ const INDEX: &str = "corelay admin port\n\
     /healthz   200: the process is alive\n\
     /readyz    200: every pool listens and every shard that was needed is connected; 503: why not\n\
     /stats     live counters, latency quantiles, clients of each core, as json\n\
-    /topology  where every shard's primary is, as json\n";
+    /topology  where every shard's primary is, as json\n\
+    /switchover  the switchover under way, or the last, as json\n";
 
 /// Ends the port when dropped.
 #[derive(Debug)]
@@ -64,7 +70,11 @@ pub struct AdminHandle {
 }
 
 /// Listens on `listen` and serves on a thread of its own. Fails if the address can not be had.
-pub fn start(listen: SocketAddr, state: Arc<ControlState>) -> io::Result<AdminHandle> {
+pub fn start(
+    listen: SocketAddr,
+    state: Arc<ControlState>,
+    switchovers: Arc<Switchovers>,
+) -> io::Result<AdminHandle> {
     let listener = listener::bind("admin_listen", listen)?;
     listener.set_nonblocking(true)?;
     let local_addr = listener.local_addr()?;
@@ -73,7 +83,7 @@ pub fn start(listen: SocketAddr, state: Arc<ControlState>) -> io::Result<AdminHa
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let run = move || {
         let log = state.log.clone();
-        if let Err(error) = runtime.block_on(serve(listener, state, &stopped)) {
+        if let Err(error) = runtime.block_on(serve(listener, state, switchovers, &stopped)) {
             log.error("admin port: not served", &[("error", &error)]);
         }
     };
@@ -94,6 +104,7 @@ impl Drop for AdminHandle {
 async fn serve(
     listener: StdListener,
     state: Arc<ControlState>,
+    switchovers: Arc<Switchovers>,
     stopped: &AtomicBool,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
@@ -101,7 +112,7 @@ async fn serve(
     let mut connections: VecDeque<AbortHandle> = VecDeque::new();
     while !stopped.load(Ordering::SeqCst) {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 connections.retain(|connection| !connection.is_finished());
                 if connections.len() >= CONNECTIONS_MAX
                     && let Some(oldest) = connections.pop_front()
@@ -112,7 +123,8 @@ async fn serve(
                         &[("connections_max", &CONNECTIONS_MAX)],
                     );
                 }
-                let connection = tokio::spawn(exchange(stream, state.clone()));
+                let page = Page { state: state.clone(), switchovers: switchovers.clone(), peer };
+                let connection = tokio::spawn(exchange(stream, page));
                 connections.push_back(connection.abort_handle());
             }
             Err(_) if stopped.load(Ordering::SeqCst) => break,
@@ -133,11 +145,26 @@ async fn collect(state: Arc<ControlState>) {
     }
 }
 
+/// What a request is answered from.
+#[derive(Clone)]
+struct Page {
+    state: Arc<ControlState>,
+    switchovers: Arc<Switchovers>,
+    peer: SocketAddr,
+}
+
 /// One request and its response.
-async fn exchange(stream: TcpStream, state: Arc<ControlState>) {
+async fn exchange(stream: TcpStream, page: Page) {
+    let state = page.state.clone();
     let answer = |request: Request<Incoming>| {
-        let response = respond(&request, &state);
-        async move { Ok::<_, Infallible>(response) }
+        let page = page.clone();
+        async move {
+            let is_deed = request.uri().path() == "/switchover" && request.method() == Method::POST;
+            Ok::<_, Infallible>(match is_deed {
+                true => switch_over(request, &page).await,
+                false => respond(&request, &page),
+            })
+        }
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -156,10 +183,36 @@ async fn exchange(stream: TcpStream, state: Arc<ControlState>) {
     }
 }
 
-fn respond(request: &Request<Incoming>, state: &ControlState) -> Response<Full<Bytes>> {
-    let method = request.method();
+/// `{"pool": …, "shard": …}`; the pool may be left out.
+#[derive(serde::Deserialize)]
+struct Wish {
+    pool: Option<String>,
+    shard: String,
+}
+
+/// Begins a switchover. Whoever can reach this port may look, but not act: that is for this host.
+async fn switch_over(request: Request<Incoming>, page: &Page) -> Response<Full<Bytes>> {
+    let is_ours = page.peer.ip().to_canonical().is_loopback();
+    if !is_ours || !request.headers().contains_key(DEED) {
+        let why = "a switchover is begun on this host, by corelay switchover\n";
+        return response(StatusCode::FORBIDDEN, TEXT, why.to_owned());
+    }
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
+    let wish = body.ok().and_then(|body| serde_json::from_slice::<Wish>(&body.to_bytes()).ok());
+    let Some(wish) = wish else {
+        let why = "the body has to be {\"pool\": NAME, \"shard\": NAME}\n".to_owned();
+        return response(StatusCode::BAD_REQUEST, TEXT, why);
+    };
+    match page.switchovers.begin(wish.pool.as_deref(), &wish.shard) {
+        Ok(()) => response(StatusCode::ACCEPTED, TEXT, "begun; GET shows how it goes\n".to_owned()),
+        Err(why) => response(StatusCode::CONFLICT, TEXT, format!("{why}\n")),
+    }
+}
+
+fn respond(request: &Request<Incoming>, page: &Page) -> Response<Full<Bytes>> {
+    let (method, state) = (request.method(), &*page.state);
     let (status, kind, body) = match request.uri().path() {
-        "/" | "/metrics" | "/healthz" | "/readyz" | "/stats" | "/topology"
+        "/" | "/metrics" | "/healthz" | "/readyz" | "/stats" | "/topology" | "/switchover"
             if method != Method::GET && method != Method::HEAD =>
         {
             (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are served\n".to_owned())
@@ -170,10 +223,15 @@ fn respond(request: &Request<Incoming>, state: &ControlState) -> Response<Full<B
         "/metrics" => metrics(request.headers(), state),
         "/stats" => (StatusCode::OK, JSON, format!("{:#}\n", overview::stats(state))),
         "/topology" => (StatusCode::OK, JSON, format!("{:#}\n", overview::topology(state))),
+        "/switchover" => (StatusCode::OK, JSON, format!("{:#}\n", page.switchovers.show())),
         _ => {
             (StatusCode::NOT_FOUND, TEXT, "no such page; / lists those that there are\n".to_owned())
         }
     };
+    response(status, kind, body)
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -6,6 +6,7 @@ use super::*;
 use crate::base::ids::{PoolId, ShardId};
 use crate::command::model::Family;
 use crate::config::sample;
+use crate::control::publisher::Publisher;
 use crate::control::stats_port;
 use crate::log::Logger;
 use crate::stats::cells::{CoreStats, PoolMetric, ShardMetric};
@@ -41,7 +42,9 @@ fn state() -> Arc<ControlState> {
 }
 
 fn serving(state: &Arc<ControlState>) -> AdminHandle {
-    start("127.0.0.1:0".parse().unwrap(), state.clone()).unwrap()
+    let publisher = Publisher::new(state.topology(), |_| ());
+    let switchovers = Switchovers::new(state.clone(), publisher);
+    start("127.0.0.1:0".parse().unwrap(), state.clone(), switchovers).unwrap()
 }
 
 fn connect(address: SocketAddr) -> Client {

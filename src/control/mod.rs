@@ -27,3 +27,4 @@ pub mod resolver;
 pub mod sentinel;
 pub mod state;
 pub mod stats_port;
+pub mod switchover;

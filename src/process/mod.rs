@@ -24,6 +24,7 @@ use crate::control::resolver::{self, ResolverHandle};
 use crate::control::sentinel::{self, WatchHandle};
 use crate::control::state::ControlState;
 use crate::control::stats_port::{self, StatsPortHandle};
+use crate::control::switchover::Switchovers;
 use crate::log::{self, Logger};
 use crate::mailbox::{Letter, MailboxSender, mailbox};
 use crate::net::features::Features;
@@ -120,8 +121,6 @@ fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
     let (of_config, of_stats) = (config.clone(), stats.to_vec());
     let state =
         ControlState::new(of_config, of_stats, topology.clone(), door.clone(), logger.clone());
-    let admin = config.proxy.admin_listen.map(|address| admin::start(address, state.clone()));
-    let admin = admin.transpose().map_err(|error| one(error.to_string()))?;
     let stats_port = config.proxy.stats_listen.map(|at| stats_port::start(at, state.clone()));
     let stats_port = stats_port.transpose().map_err(|error| one(error.to_string()))?;
 
@@ -129,6 +128,10 @@ fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
     let boxes = boxes.map_err(|error| one(format!("a mailbox can not be made: {error}")))?;
     let (mailboxes, receivers): (Vec<_>, Vec<_>) = boxes.into_iter().unzip();
     let publisher = publisher(topology, &state, &mailboxes);
+    let admin = config.proxy.admin_listen.map(|address| {
+        admin::start(address, state.clone(), Switchovers::new(state.clone(), publisher.clone()))
+    });
+    let admin = admin.transpose().map_err(|error| one(error.to_string()))?;
     let watch = watch_sentinels(&state, &publisher)?;
     let suspicions = watch.as_ref().map(WatchHandle::suspicions).unwrap_or_default();
     let clients_max = descriptors::clients_max(descriptors, count, CONTROL_DESCRIPTORS);

@@ -9,9 +9,10 @@
 //!  cores ── Suspicions ──▶ watch ──▶ publisher ──▶ cores
 //!  sentinels ◀─▶ link ────▶  │ ▲
 //!  nodes ◀────── node ◀──────┘ │        master, verdict: the rules, pure
-//!                  └───────────┘        pace: how often; words, wire: the protocol
+//!                  └───────────┘        pace: how often; words, wire: the protocol; ask: by hand
 //! ```
 
+pub(super) mod ask;
 mod link;
 mod master;
 mod node;

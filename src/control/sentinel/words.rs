@@ -63,6 +63,14 @@ pub(super) fn word(master: &[u8], address: &[u8]) -> Result<Word, String> {
     }))
 }
 
+/// The reply of SENTINEL GET-MASTER-ADDR-BY-NAME; `None`: it knows no such master.
+pub(super) fn address(reply: &[u8]) -> Option<Address> {
+    let mut host_port = value::elements(reply)?.map(text);
+    let (host, port) = (host_port.next()??, host_port.next()??);
+    let address = Address { host, port: port.parse().ok()? };
+    address.is_usable().then_some(address)
+}
+
 /// The sentinels that SENTINEL SENTINELS names.
 pub(super) fn named(reply: &[u8]) -> Vec<Named> {
     let Some(sentinels) = value::elements(reply) else { return Vec::new() };

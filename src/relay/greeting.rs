@@ -64,13 +64,10 @@ impl Relay {
                 b"NOAUTH" | b"WRONGPASS" | b"NOPERM" => " (see backend_auth)",
                 _ => "",
             };
-            self.lose_lane(
-                index,
-                format!("hand-shake refused with '{text}'{hint}"),
-                Loss::Failed,
-                now,
-            );
-            return;
+            let not_ready = matches!(word, b"LOADING" | b"MASTERDOWN" | b"READONLY" | b"REDIRECT");
+            let loss = if not_ready { Loss::Failed } else { Loss::TurnedAway };
+            let why = format!("hand-shake refused with '{text}'{hint}");
+            return self.lose_lane(index, why, loss, now);
         }
         if !last {
             lane.state = LaneState::Greeting { left: left - 1, until_us };

@@ -39,6 +39,11 @@ pub(super) struct Watch {
     pub(super) refusing_until_us: Option<u64>,
     /// Since when requests may be sent on this connection; deadlines do not run before.
     pub(super) ready_us: u64,
+    /// Since when this lane has not served; `None`: it does. Its own: another lane that can not be
+    /// connected, or is not asked, must not use up the time for which the requests of this one wait.
+    pub(super) waits_since_us: Option<u64>,
+    /// When a script's refusal was believed last.
+    pub(super) script_refused_us: Option<u64>,
 }
 
 /// What all lanes of a watched shard share.
@@ -52,7 +57,8 @@ pub(super) struct Hold {
     pub(super) doubted: Option<u64>,
     /// Which doubt was reported last, and when.
     pub(super) reported: Option<(u64, u64)>,
-    /// Since when requests wait; `None`: the shard is served.
+    /// Since when the shard is not served, or was not when the present outage began; to be told
+    /// with the first reply.
     pub(super) outage_us: Option<u64>,
 }
 
@@ -69,16 +75,16 @@ impl Watch {
         self.kept.give_back();
         self.refused_kept.give_back();
     }
+
+    /// Until when requests wait, if they do.
+    pub(super) fn until_us(&self, config: &PoolConfig) -> Option<u64> {
+        Some(self.waits_since_us?.saturating_add(config.hold_ms.saturating_mul(US_PER_MS)))
+    }
 }
 
 impl Hold {
     pub(super) fn new(pool: PoolId, shard: ShardId) -> Hold {
         Hold { pool, shard, kept_bytes: 0, doubted: None, reported: None, outage_us: None }
-    }
-
-    /// Until when requests wait, if they do.
-    pub(super) fn until_us(&self, config: &PoolConfig) -> Option<u64> {
-        Some(self.outage_us?.saturating_add(config.hold_ms.saturating_mul(US_PER_MS)))
     }
 }
 
@@ -123,11 +129,10 @@ impl Relay {
     /// Whether a watched lane that is not ready takes one more request.
     pub(super) fn may_hold(&self, index: u32, now_us: u64) -> bool {
         let Some(lane) = self.lanes.get(index as usize) else { return false };
-        let Some(hold) = lane.watch.as_ref().and_then(|w| self.holds.get(w.hold as usize)) else {
-            return false;
-        };
+        let Some(watch) = &lane.watch else { return false };
+        let Some(hold) = self.holds.get(watch.hold as usize) else { return false };
         let config = &self.pools[lane.pool.index()].config;
-        let in_time = hold.until_us(config).is_none_or(|until_us| now_us < until_us);
+        let in_time = watch.until_us(config).is_none_or(|until_us| now_us < until_us);
         in_time && hold.kept_bytes < config.hold_bytes
     }
 
@@ -140,6 +145,7 @@ impl Relay {
         lane.state = LaneState::Stopped;
         self.lane_bytes = self.lane_bytes.saturating_sub(lane.outbox.bytes());
         lane.outbox.clear(&mut self.chunks); // all of it is kept, or fails now
+        self.begin_wait(index, now.mono_us);
         self.fail_unkept(index, now);
     }
 
@@ -147,11 +153,31 @@ impl Relay {
     pub(super) fn begin_watched(&mut self, index: u32, now: Now) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         let (pool, shard) = (lane.pool, lane.shard);
+        // What follows from an answer to one of its requests waits behind the others.
+        lane.state = LaneState::Stopped;
         if self.topology.shard(pool, shard).is_some_and(|shard| shard.paused) {
-            lane.state = LaneState::Stopped;
+            self.begin_wait(index, now.mono_us);
             return self.fail_unkept(index, now);
         }
         self.go_on(index, now);
+    }
+
+    /// From now on requests wait on this lane.
+    pub(super) fn begin_wait(&mut self, index: u32, now_us: u64) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let Some(watch) = &mut lane.watch else { return };
+        watch.waits_since_us.get_or_insert(now_us);
+        let until_us = watch.until_us(&self.pools[lane.pool.index()].config);
+        self.sweep_us = self.sweep_us.min(until_us.unwrap_or(u64::MAX));
+    }
+
+    /// This lane serves: one of its requests was answered, or none waits.
+    #[cold]
+    pub(super) fn end_wait(&mut self, index: u32) {
+        let lane = self.lanes.get_mut(index as usize);
+        if let Some(watch) = lane.and_then(|lane| lane.watch.as_mut()) {
+            watch.waits_since_us = None;
+        }
     }
 
     /// Requests may be sent on this lane, those first that wait.
@@ -184,8 +210,10 @@ impl Relay {
             self.mark_lane(index);
         }
         if !asked {
+            self.end_wait(index);
             self.end_outage_unless_asked(index);
         }
+        self.release_feeders(index);
     }
 
     /// A lane has lost its connection: what may wait waits for the next primary.
@@ -194,7 +222,12 @@ impl Relay {
         lane.state = LaneState::Held;
         let (pool, shard) = (lane.pool, lane.shard);
         let why = lane.why.clone();
-        self.doubt(pool, shard, (loss != Loss::Moved).then_some(&why), now);
+        self.begin_wait(index, now.mono_us);
+        match loss {
+            // It is there, and says no to this lane only: that of a database it has not, say.
+            Loss::TurnedAway => self.schedule_reconnect(index, false, now),
+            _ => self.doubt(pool, shard, (loss != Loss::Moved).then_some(&why), now),
+        }
         let replay = self.pools[pool.index()].config.replay;
         let failures = self.sift(index, |at, _, bytes| lost.judge(replay, at, bytes));
         let failed = failures.iter().filter(|(at, _, _)| *at < lost.sent).count();
@@ -249,6 +282,7 @@ impl Relay {
             _ => Ok(()),
         });
         self.fail_all(pool, shard, &failures, now);
+        self.release_feeders(index);
     }
 
     /// Takes those out of a lane's requests that `judge` fails: number, token, kept bytes.

@@ -194,6 +194,7 @@ impl Relay {
         let watched = lane.watch.is_some();
         if watched && !self.is_verified(pool, shard) {
             self.lanes[index as usize].state = LaneState::Held;
+            self.begin_wait(index, now_us);
             return self.begin_outage(pool, shard, now_us);
         }
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
@@ -305,7 +306,7 @@ impl Relay {
         }
         cells(match loss {
             Loss::Eof => ShardMetric::ServerEof,
-            Loss::Failed | Loss::Overdue | Loss::Moved => ShardMetric::ServerErr,
+            Loss::Failed | Loss::TurnedAway | Loss::Overdue | Loss::Moved => ShardMetric::ServerErr,
         })
         .add(1);
         if lane.why != why {
@@ -360,7 +361,7 @@ impl Relay {
     }
 
     /// A connection that stood is renewed at once, a second failure in a row waits.
-    fn schedule_reconnect(&mut self, index: u32, stood: bool, now: Now) {
+    pub(super) fn schedule_reconnect(&mut self, index: u32, stood: bool, now: Now) {
         let pause_us = self.random.next();
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         if stood && lane.failures <= 1 {
@@ -444,6 +445,8 @@ impl Relay {
 pub(super) enum Loss {
     Eof,
     Failed,
+    /// The server answered the hand-shake with an error.
+    TurnedAway,
     /// Nothing came for a whole deadline.
     Overdue,
     /// The primary is another one: nothing is wrong.

@@ -41,6 +41,8 @@ mod greeting;
 mod hold;
 #[cfg(test)]
 mod hold_tests;
+#[cfg(test)]
+mod hold_window_tests;
 mod info;
 mod kept;
 mod lane;

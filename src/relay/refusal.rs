@@ -1,17 +1,24 @@
 //! Refusals: what a server says that is no primary (any more), or not ready to be one, is not passed
 //! on. It has not executed the request, which waits for the next primary instead.
 
-use crate::base::time::{Now, US_PER_MS};
+use crate::base::time::{Now, US_PER_MS, US_PER_S};
+use crate::command::model::Family;
 use crate::command::repeat::Repeat;
 use crate::relay::Relay;
 use crate::relay::fate::{Failure, repeat_of};
-use crate::relay::lane::Token;
+use crate::relay::hold::Watch;
+use crate::relay::lane::{LaneState, Token};
 use crate::relay::lanes::Loss;
 use crate::resp::value;
 use crate::stats::cells::ShardMetric;
 
 /// How long the replies of a server that refuses are waited for before its connection is closed, µs.
 const REFUSING_US: u64 = 100 * US_PER_MS;
+/// So much of what the server says is told on: a script's error may be of any length.
+const REFUSAL_TEXT_BYTES: usize = 200;
+/// A refusal by a script (which may have made it up) is believed once in so long on a lane, µs:
+/// another one of the same primary is passed on as its reply.
+const BELIEVE_SCRIPT_US: u64 = 10 * US_PER_S;
 
 impl Relay {
     /// The oldest request of a watched lane was answered. `true`: it is not over, the request waits
@@ -34,10 +41,25 @@ impl Relay {
         let hold = &mut self.holds[watch.hold as usize];
         hold.kept_bytes -= bytes;
         self.lane_bytes -= bytes;
-        if hold.outage_us.is_some_and(|outage_us| outage_us <= watch.ready_us) {
-            self.end_outage(index, now);
+        if hold.outage_us.is_some() || watch.waits_since_us.is_some() {
+            self.note_served(index, now);
         }
         false
+    }
+
+    /// A request was answered: what came before is over, if it came on a connection of after.
+    #[cold]
+    fn note_served(&mut self, index: u32, now: Now) {
+        let Some(lane) = self.lanes.get(index as usize) else { return };
+        let Some(watch) = lane.watch.as_ref().filter(|_| lane.state == LaneState::Ready) else {
+            return;
+        };
+        let outage_us = self.holds[watch.hold as usize].outage_us;
+        let is_over = outage_us.is_some_and(|outage_us| outage_us <= watch.ready_us);
+        self.end_wait(index);
+        if is_over {
+            self.end_outage(index, now);
+        }
     }
 
     #[cold]
@@ -48,9 +70,14 @@ impl Relay {
         (refusing, reply): (bool, &[u8]),
         now: Now,
     ) -> bool {
-        let refused = is_refusal(reply);
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
         let Some(watch) = &mut lane.watch else { return false };
+        let by_script = token.asked.family == Family::Scripting;
+        let believed = refusing || !by_script || watch.believes_script(now.mono_us);
+        let refused = believed && is_refusal(reply);
+        if refused && by_script {
+            watch.script_refused_us = Some(now.mono_us);
+        }
         let again = match watch.kept.oldest() {
             Some(bytes) if refused => Some(bytes),
             // What is no primary may have answered from the past.
@@ -66,6 +93,7 @@ impl Relay {
             self.stats.shard(lane.pool, lane.shard, metric).add(1);
         } else {
             self.give_up_oldest(index);
+            self.note_served(index, now);
         }
         if refused && !refusing {
             self.begin_refusing(index, reply, now);
@@ -102,7 +130,9 @@ impl Relay {
         watch.refusing_until_us = Some(until_us);
         self.sweep_us = self.sweep_us.min(until_us);
         let (pool, shard) = (lane.pool, lane.shard);
-        let why = format!("it answered {}", value::error_text(reply).escape_ascii());
+        let text = value::error_text(reply);
+        let text = text.get(..REFUSAL_TEXT_BYTES).unwrap_or(text);
+        let why = format!("it answered {}", text.escape_ascii());
         self.doubt(pool, shard, Some(&why), now);
     }
 
@@ -120,6 +150,13 @@ impl Relay {
         let watch = self.lanes.get(index as usize).and_then(|lane| lane.watch.as_ref());
         let oldest = watch.filter(|watch| watch.is_refusing()).and_then(|w| w.kept.oldest());
         oldest.is_some_and(|bytes| repeat_of(bytes) == Repeat::Always)
+    }
+}
+
+impl Watch {
+    /// A script can say whatever its client wants, and must not be able to keep a lane from others.
+    fn believes_script(&self, now_us: u64) -> bool {
+        self.script_refused_us.is_none_or(|at_us| now_us >= at_us + BELIEVE_SCRIPT_US)
     }
 }
 

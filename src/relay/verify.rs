@@ -81,14 +81,11 @@ impl Relay {
         }
     }
 
-    /// From now on requests wait.
+    /// From now on the shard is not served.
     pub(super) fn begin_outage(&mut self, pool: PoolId, shard: ShardId, now_us: u64) {
-        let hold_ms = self.pool(pool).config.hold_ms;
         let Some(hold) = self.hold_mut(pool, shard) else { return };
         if hold.outage_us.is_none() {
             hold.outage_us = Some(now_us);
-            let until_us = now_us.saturating_add(hold_ms.saturating_mul(US_PER_MS));
-            self.sweep_us = self.sweep_us.min(until_us);
             self.stats.shard(pool, shard, ShardMetric::Holds).add(1);
         }
     }
@@ -110,7 +107,12 @@ impl Relay {
     pub(super) fn end_outage_unless_asked(&mut self, index: u32) {
         let Some(lane) = self.lanes.get(index as usize) else { return };
         let (pool, shard) = (lane.pool, lane.shard);
-        let asked = |lane: u32| !self.lanes[lane as usize].inflight.is_empty();
+        // What is under way on a lane that was never lost does not wait.
+        let asked = |lane: u32| {
+            let lane = &self.lanes[lane as usize];
+            let waits = lane.watch.as_ref().is_some_and(|watch| watch.waits_since_us.is_some());
+            waits && !lane.inflight.is_empty()
+        };
         if !self.lanes_of(pool, shard).into_iter().any(asked)
             && let Some(hold) = self.hold_mut(pool, shard)
         {
@@ -135,7 +137,11 @@ impl Relay {
                 LaneState::Idle | LaneState::Held | LaneState::Down { .. } => {}
                 _ => self.lose_lane(index, "The primary has moved".to_owned(), Loss::Moved, now),
             }
-            self.lanes[index as usize].failures = 0;
+            let lane = &mut self.lanes[index as usize];
+            lane.failures = 0;
+            if let Some(watch) = &mut lane.watch {
+                watch.script_refused_us = None; // what that one said is not this one's word
+            }
         }
     }
 
@@ -168,7 +174,10 @@ impl Relay {
                 unwritable_any |= !known.writable;
                 if known.paused {
                     paused_any = true;
-                    self.begin_outage(pool, shard, now.mono_us);
+                    let connected = |lane: u32| self.lanes[lane as usize].is_connected();
+                    if self.lanes_of(pool, shard).into_iter().any(connected) {
+                        self.begin_outage(pool, shard, now.mono_us);
+                    }
                 }
             }
         }
@@ -207,7 +216,7 @@ impl Relay {
         self.fail_unkept(index, now);
         let hold = self.holds.get(hold as usize)?;
         let mut next_us = refusing_until_us.unwrap_or(u64::MAX);
-        let until_us = hold.until_us(&self.pool(pool).config);
+        let until_us = self.lanes[index as usize].watch.as_ref()?.until_us(&self.pool(pool).config);
         let reported = hold.reported.filter(|(of, _)| hold.doubted == Some(*of));
         match until_us {
             Some(until_us) if now.mono_us >= until_us => self.fail_held(index, now),

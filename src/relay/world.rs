@@ -72,6 +72,10 @@ pub(super) struct Store {
     /// Says to ROLE that it is no primary, and answers every request (PING, too, if that says
     /// `LOADING`) with this error.
     pub(super) refusal: Option<&'static str>,
+    /// What every script says.
+    pub(super) script_says: Option<&'static str>,
+    /// It has one database only.
+    pub(super) one_database: bool,
 }
 
 impl Store {
@@ -90,7 +94,11 @@ impl Store {
         {
             return encode::error(out, refusal);
         }
+        if let Some(says) = self.script_says.filter(|_| name == "EVAL") {
+            return encode::error(out, says);
+        }
         match name.as_str() {
+            "SELECT" if self.one_database => encode::error(out, "ERR DB index is out of range"),
             "ROLE" => {
                 let primary = self.refusal.is_none_or(|refusal| refusal.starts_with("LOADING"));
                 encode::array_header(out, 1);

@@ -24,6 +24,8 @@ const ANSWER_EACH: Duration = Duration::from_millis(1);
 /// A silent subscription is asked for a sign of life so often.
 const PING_EVERY: Duration = Duration::from_secs(3);
 const PONG_MAX: Duration = Duration::from_secs(1);
+/// An event names a master and a few addresses.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Pause before listening again; it doubles up to …
 const LISTEN_AGAIN_FIRST: Duration = Duration::from_millis(50);
 /// … this.
@@ -181,6 +183,7 @@ async fn subscribe(peer: &Peer, lookup: &mut Lookup) -> io::Result<Wire> {
     let mut wire = connect(peer, lookup).await?;
     let reply = wire.ask(&[&[b"PSUBSCRIBE", b"*"]]).await?;
     reply.iter().try_for_each(|reply| words::refuse_error(reply)).map_err(io::Error::other)?;
+    wire.expect_short(MESSAGE_BYTES_MAX);
     Ok(wire)
 }
 

@@ -1,6 +1,15 @@
 //! corelay: one relay per core. This is the map of the house; what the program does for its users
 //! is told in `README.md`.
 //!
+//! # Words
+//!
+//! A *shard* is a name, onto which keys are hashed; a *node* is a redis-server, the *primary* the
+//! one that serves a shard. A *lane* is one connection of one core to a node, which many clients
+//! share; the *order* of a client is the ring of its replies to come, a *gather* one request in
+//! parts. A *watched* shard's primary is where Redis Sentinel says: *verified* when the node has
+//! said so too, *in doubt* when a connection to it was lost since; its requests are *held*
+//! meanwhile. Tests call a node, real or false, a *store*.
+//!
 //! # Floors
 //!
 //! A room uses what lies below it, and rooms of its own floor where the map says so.
@@ -37,14 +46,15 @@
 //!   corelay-resolver, corelay-lookup  control::resolver (if an address is a name) plane
 //!   corelay-sentinel                  control::sentinel (if a pool has sentinels)
 //!   corelay-log                       log's writer
+//!   corelay-signals                   process: hands signals to main
 //!   main                              process::run ─▶ boot, serve (signals), end
 //! ```
 //!
 //! A core never waits for another thread. Downward go whole immutable things: `Letter::Topology`,
 //! `Letter::Shared` (what another core tells: a script that it has seen, a query for clients, an
 //! answer to one), `Letter::Client` (a connection that another core accepted and this one has more
-//! room for), `Letter::Drain`, `Letter::Stop`. Upward, others read what the core counts; that a primary
-//! is in doubt goes to the watcher by its bounded channel (`Suspicions`).
+//! room for), `Letter::Drain`, `Letter::Stop`. Upward, others read what the core counts; that a
+//! primary is in doubt goes to the watcher by its bounded channel (`Suspicions`).
 //!
 //! # A turn, and a request's way through it
 //!
@@ -56,13 +66,14 @@
 //!  client's bytes (Event::Bytes)
 //!    Relay::on_client_bytes ─▶ admit          RequestParser finds complete requests where they lie
 //!      dispatch                               command::lookup; rights, arity; then by Command::run:
-//!        forward ─▶ one_shard ─▶ Router::shard_of                 one shard
+//!        forward ─▶ (one_shard) ─▶ Router::shard_of               one shard
 //!        split, fan, scan, eval …  ─▶ open_gather, send_part      several shards, or a changed reply
 //!        run_local, refuse         ─▶ answer                      none
 //!        query_clients ─▶ open_gather, Ask::Tell                  none, but other cores
-//!      to_shard ─▶ send_to_shard              Order::push: a slot in the client's order;
+//!      send_to ─▶ send_in_order               Order::push: a slot in the client's order;
 //!        enqueue                              a Token (client, generation, slot) in the lane's ring
-//!      put_lane                               the request's bytes, copied once
+//!      put_lane                               the request's bytes, copied once; of a watched shard
+//!                                             they are kept, to wait or to be sent again (hold)
 //!
 //!  lane's bytes (Event::Bytes)
 //!    Relay::on_lane_bytes                     ReplyScanner finds where replies end

@@ -1,8 +1,9 @@
 //! The door between the planes: one bounded, lock-free mailbox for each core, and a wake-up.
 //!
 //! Letters are whole and immutable. The sender's end may be cloned and used by any thread: the
-//! control plane, and other cores that pass on a client, a script, a query or an answer. The receiver's end belongs to one reactor.
-//! It must never block anybody, and never lose a topology or an order to end.
+//! control plane, and other cores that pass on a client, a script, a query or an answer. The
+//! receiver's end belongs to one reactor. It must never block anybody, and never lose a topology or
+//! an order to end.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -102,7 +103,8 @@ impl Mailbox {
     /// Before a round of reading: whatever is sent from now on wakes the core again. (Afterwards
     /// would be too late: a letter put in between the last look and this would lie there unseen.)
     pub fn begin(&self) {
-        // A swap, not a store: it reads what a sender wrote there, and so sees that sender's letter.
+        // A swap, not a store: it reads what a sender wrote there, and so sees that sender's
+        // letter.
         self.shared.needs_wake.swap(true, Ordering::SeqCst);
     }
 

@@ -27,12 +27,13 @@ pub struct ShardTopology {
     /// `None`: no primary is known (a name that does not resolve, no verified primary).
     pub primary: Option<NodeEndpoint>,
     /// Which verification this is: grows whenever the sentinels' word and `ROLE` have confirmed the
-    /// primary, be it a new one or the old one again. A core that has lost a connection to a primary
-    /// connects only after a higher one: what answers at the old address may be a stale primary that
-    /// has come back. Always 0 where addresses are fixed.
+    /// primary, be it a new one or the old one again. A core that has lost a connection to a
+    /// primary connects only after a higher one: what answers at the old address may be a stale
+    /// primary that has come back. Always 0 where addresses are fixed.
     pub verified: u64,
-    /// Writes may be sent. `false` where `quorum_required` is set and the sentinels are out of reach:
-    /// on the wrong side of a partition the primary may have been replaced without our knowing.
+    /// Writes may be sent. `false` where `quorum_required` is set and the sentinels are out of
+    /// reach: on the wrong side of a partition the primary may have been replaced without our
+    /// knowing.
     pub writable: bool,
     /// Nothing more is sent to the primary, a planned switchover is under way: requests are held.
     pub paused: bool,

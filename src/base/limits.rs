@@ -27,8 +27,9 @@ pub const REQUEST_BYTES_MAX: usize = BULK_BYTES_MAX + 1024 * 1024;
 pub const CLIENT_CONNECTIONS_MAX: usize = 10_000;
 /// Requests of one client that may be unanswered; past it the client is not read.
 pub const CLIENT_INFLIGHT_MAX: usize = 1024;
-/// Bytes of the first replies of a pipeline that may wait for the others, to leave in one write with
-/// them: less than one TCP segment on Ethernet (MTU 1500). A full one is worth a write of its own.
+/// Bytes of the first replies of a pipeline that may wait for the others, to leave in one write
+/// with them: less than one TCP segment on Ethernet (MTU 1500). A full one is worth a write of its
+/// own.
 pub const HELD_BACK_BYTES_MAX: usize = 1448;
 /// Bytes that wait for one client before no more of its requests are taken in, default.
 pub const CLIENT_OUTPUT_SOFT_BYTES: usize = 1024 * 1024;
@@ -74,8 +75,8 @@ pub const HOLD_MS: u64 = 5_000;
 /// 12,000 requests of 256 bytes, and the in-flight window of a fast lane many times over.
 pub const HOLD_BYTES: usize = 16 * 1024 * 1024;
 /// Writes are refused after so long without a majority of the sentinels, ms, default, where
-/// `quorum_required` is set: long enough for one that is started again, and below what a failover on
-/// the other side of a partition takes (`down-after`, an election, a promotion).
+/// `quorum_required` is set: long enough for one that is started again, and below what a failover
+/// on the other side of a partition takes (`down-after`, an election, a promotion).
 pub const QUORUM_GRACE_MS: u64 = 2_000;
 /// A planned switchover needs a hold of so many ms: 1 s or 2 for the sentinels' failover, and as much
 /// for what is under way to end and for the replicas to catch up.
@@ -137,8 +138,9 @@ pub const BUSY_TICK_MS: u64 = 100;
 pub const FAREWELL_MS: u64 = 1_000;
 /// … and for so many bytes.
 pub const FAREWELL_BYTES: usize = 1024 * 1024;
-/// At the start, addresses that are in use are waited for so long, all together, ms: a killed proxy's
-/// ring holds its listeners until the kernel has taken it apart, some ms after the process ended …
+/// At the start, addresses that are in use are waited for so long, all together, ms: a killed
+/// proxy's ring holds its listeners until the kernel has taken it apart, some ms after the process
+/// ended …
 pub const LISTEN_IN_USE_MAX_MS: u64 = 1_000;
 /// … and tried again after so long, ms.
 pub const LISTEN_AGAIN_MS: u64 = 5;
@@ -180,7 +182,8 @@ pub const SHARDS_MAX: usize = 4096;
 /// Listeners of one pool.
 pub const LISTENERS_MAX: usize = 64;
 pub const CORES_MAX: usize = 1024;
-/// Sentinels of one pool: five watch thousands of masters; they are asked every second, all of them.
+/// Sentinels of one pool: five watch thousands of masters; they are asked every second, all of
+/// them.
 pub const SENTINELS_MAX: usize = 32;
 /// Length of a pool's or shard's name, bytes (twemproxy's ring hashes at most 272 bytes of it).
 pub const NAME_BYTES_MAX: usize = 255;

@@ -21,7 +21,8 @@ Examples:
   corelay probe                              is the proxy that runs here all right?
 
 A FILE named .toml is corelay's own, one named .yml or .yaml is read as nutcracker's.
-Exit codes: 0 all right, 1 the configuration or another file is wrong, 2 the command line is."
+Exit codes: 0 all right, 1 the configuration or another file is wrong, 2 the command line is;
+of probe: those of Nagios."
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -62,7 +63,7 @@ Exit codes: 0 it can be run (there may be warnings), 1 it can not.")]
         describe: bool,
     },
 
-    /// Show where keys are: key, the part that is hashed, hash, shard, node
+    /// Show where keys are: the part that is hashed, hash, shard and its address
     #[command(after_help = r"Examples:
   corelay explain -c corelay.toml user:1000 session:42
   corelay explain -c nutcracker.yml --pool cache '{user1}:cart' 'a\xff\n'
@@ -144,7 +145,7 @@ The redis-servers live in a temporary directory; everything ends with Ctrl-C.")]
         redis_server: PathBuf,
     },
 
-    /// Ask a proxy that runs whether it is fit to serve: a plug-in for Nagios, a check for keepalived
+    /// Ask a proxy that runs whether it is fit to serve: for you, Nagios and keepalived
     #[command(after_help = "\
 Examples:
   corelay probe                              Nagios: this proxy, its shards and its sentinels
@@ -154,14 +155,14 @@ Examples:
 Prints one line, with figures behind a |. --itself looks at the process, its listeners (each has to
 answer PING) and whether a majority of the sentinels can be heard; it says nothing of shards, which
 are dead for both proxies.
-Exit codes: 0 all right, 1 warning, 2 critical, 3 unknown (the command line is wrong, or the answer is
-not understood).")]
+Exit codes: 0 all right, 1 warning, 2 critical, 3 unknown (the command line is wrong, or the answer
+is not understood).")]
     Probe {
         /// The proxy's admin_listen
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9180")]
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9180", value_parser = address)]
         admin: SocketAddr,
         /// The admin_listen of another proxy that should serve the same
-        #[arg(long, value_name = "ADDRESS")]
+        #[arg(long, value_name = "ADDRESS", value_parser = address)]
         peer: Option<SocketAddr>,
         /// Only what is wrong with the proxy itself
         #[arg(long)]
@@ -247,4 +248,9 @@ pub(super) struct NutcrackerArgs {
     /// Size of an mbuf: without effect, there are none
     #[arg(short, long, value_name = "BYTES")]
     pub(super) mbuf_size: Option<u64>,
+}
+
+/// Of an admin port. No name: a probe must not wait for a resolver.
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an IP address and a port, as 127.0.0.1:9180 or [::1]:9180")
 }

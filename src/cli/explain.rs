@@ -1,4 +1,4 @@
-//! `corelay explain`: key → part that is hashed → hash → shard → node.
+//! `corelay explain`: key → part that is hashed → hash → shard → address.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -59,7 +59,7 @@ fn pool_text(pool: &PoolConfig, keys: &[Vec<u8>]) -> String {
             row
         })
         .collect();
-    let table = output::table("  ", &["KEY", "HASHED PART", "HASH", "SHARD", "NODE"], &rows);
+    let table = output::table("  ", &["KEY", "HASHED PART", "HASH", "SHARD", "ADDRESS"], &rows);
     format!("pool {}: {how}\n{table}", pool.name)
 }
 

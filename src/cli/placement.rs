@@ -38,7 +38,10 @@ pub(super) fn placement(
         };
         match moves {
             Ok(moves) => text.push_str(&report(old, new, &moves)),
-            Err(error) => return failed(&format!("the keys can not be read ({error})")),
+            Err(error) => {
+                let of = file.map_or_else(String::new, |path| format!(" of {}", path.display()));
+                return failed(&format!("the keys{of} can not be read ({error})"));
+            }
         }
     }
     output::print(&text)

@@ -9,8 +9,8 @@ pub struct Flags(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Categories(pub u32);
 
-/// What a command does with a key: one of the first four, and what is done with the value behind it;
-/// a set of bits.
+/// What a command does with a key: one of the first four, and what is done with the value behind
+/// it; a set of bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access(pub u32);
 

@@ -1,8 +1,8 @@
 //! From the name in a request to its line of the table: one hash, mostly one comparison, no
 //! allocation, any bytes.
 //!
-//! A name is read into four words in lower case, filled up with zeros, and these are looked up in an
-//! open-addressed index that the compiler builds. Names longer than [`NAME_BYTES_MAX`] are no
+//! A name is read into four words in lower case, filled up with zeros, and these are looked up in
+//! an open-addressed index that the compiler builds. Names longer than [`NAME_BYTES_MAX`] are no
 //! command's.
 
 use crate::command::model::{Command, Run};

@@ -219,7 +219,8 @@ pub enum Family {
     Transactions,
     Server,
     Cluster,
-    /// Redis 8's data types that were modules: JSON, TS, BF, CF, CMS, TOPK, TDIGEST, FT, vector sets.
+    /// Redis 8's data types that were modules: JSON, TS, BF, CF, CMS, TOPK, TDIGEST, FT, vector
+    /// sets.
     Module,
     /// Not in the table.
     Unknown,

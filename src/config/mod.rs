@@ -9,7 +9,7 @@
 //! What is written in a file is another type ([`draft`]) than what is used ([`model`]). A reader
 //! turns text into drafts, `build` checks what holds between keys, pools and listeners. Both are
 //! pure (a [`Machine`] tells them what they need to know of the host), never panic on any bytes,
-//! and never stop at the first complaint. Who calls: `cli`, and a reload of the control plane.
+//! and never stop at the first complaint. Called by `cli`, and by the demo of `process`.
 
 mod address;
 mod build;

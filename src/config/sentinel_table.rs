@@ -1,4 +1,5 @@
-//! `[pool.sentinel]`: who tells where the primaries are, and the masters that are the pool's shards.
+//! `[pool.sentinel]`: who tells where the primaries are, and the masters that are the pool's
+//! shards.
 
 use toml::Spanned;
 use toml::de::DeValue;

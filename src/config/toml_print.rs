@@ -20,8 +20,9 @@ use super::names::{
 
 /// The text of a corelay.toml that means `config`, with `warnings` as comments at its head.
 pub fn print(config: &Config, warnings: &[Complaint], machine: &Machine) -> String {
-    let mut text =
-        String::from("# Keys that are not here have their defaults: see corelay.toml.\n");
+    let mut text = String::from(
+        "# Keys that are not here have their defaults: `corelay check --describe` lists them.\n",
+    );
     for warning in warnings {
         let _ = writeln!(text, "# {warning}");
     }

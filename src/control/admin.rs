@@ -3,8 +3,9 @@
 //!
 //! One thread serves all connections (tokio's single-threaded runtime under hyper). Bounds: so many
 //! connections at once, and when one more comes the oldest has to go; one request for each
-//! connection; a head of at most 8 KiB, in time; the whole exchange in time. So neither clients that
-//! send nothing nor those that read nothing keep others out, and none costs more than its buffer.
+//! connection; a head of at most 8 KiB, in time; the whole exchange in time. So neither clients
+//! that send nothing nor those that read nothing keep others out, and none costs more than its
+//! buffer.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

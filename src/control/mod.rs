@@ -1,8 +1,9 @@
 //! The control plane: ordinary threads with blocking I/O, beside the cores and never in their way.
 //!
 //! It reads the cores' figures and shows them (`admin`, `stats_port`), and finds out where the
-//! redis-servers are (`resolver` of names, watcher of `sentinel`s). It must never touch the relay or the reactor, nor make a core
-//! wait: what it learns goes to the cores through the door, as whole immutable snapshots.
+//! redis-servers are (`resolver` of names, watcher of `sentinel`s). It must never touch the relay
+//! or the reactor, nor make a core wait: what it learns goes to the cores through the door, as
+//! whole immutable snapshots.
 //!
 //! ```text
 //! cells, latency door ──▶ ControlState ──▶ admin       HTTP: /metrics /healthz /readyz /stats /topology

@@ -99,8 +99,8 @@ fn key(metric: &Metric) -> String {
     name.strip_suffix("_seconds").map_or_else(|| name.to_owned(), |name| format!("{name}_us"))
 }
 
-/// The topology in force: where each shard's primary and replicas are, and what `corelay probe` asks
-/// for beside it. `ring` is the same at two proxies exactly if they place every key alike.
+/// The topology in force: where each shard's primary and replicas are, and what `corelay probe`
+/// asks for beside it. `ring` is the same at two proxies exactly if they place every key alike.
 pub(super) fn topology(state: &ControlState) -> Value {
     let topology = state.topology();
     let pools = state.config.pools.iter().enumerate().map(|(index, pool)| {

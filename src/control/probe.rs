@@ -1,9 +1,10 @@
 //! `corelay probe`: is a proxy fit to serve, and do two proxies agree? For Nagios and keepalived.
 //!
 //! It asks the admin port for `/topology`, and a PING of every listener, and judges what it hears.
-//! What is wrong with the proxy *itself* (it does not answer, drains, does not listen, hears too few
-//! sentinels) is told apart from what is wrong with a shard: a virtual address should move for the
-//! first, since the other proxy may do better, and stay for the second, which both have in common.
+//! What is wrong with the proxy *itself* (it does not answer, drains, does not listen, hears too
+//! few sentinels) is told apart from what is wrong with a shard: a virtual address should move for
+//! the first, since the other proxy may do better, and stay for the second, which both have in
+//! common.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,8 +1,9 @@
 //! The one place that makes topologies: whoever learns something of a shard changes it here.
 //!
-//! It holds the topology in force. A change is applied to a copy; if it changed anything the copy gets
-//! the next epoch and is delivered, whole, in the order of the epochs. Sources are the resolver of
-//! names, the sentinels' watcher and who else acts on shards; each changes the fields that are its own.
+//! It holds the topology in force. A change is applied to a copy; if it changed anything the copy
+//! gets the next epoch and is delivered, whole, in the order of the epochs. Sources are the
+//! resolver of names, the sentinels' watcher and who else acts on shards; each changes the fields
+//! that are its own.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -14,8 +15,8 @@ use crate::topology::{ShardTopology, Topology};
 
 type Deliver = dyn Fn(Arc<Topology>) + Send + Sync;
 
-/// See the module. Its lock is taken by threads of the control plane only, and held while a topology
-/// is delivered, so that none overtakes another.
+/// See the module. Its lock is taken by threads of the control plane only, and held while a
+/// topology is delivered, so that none overtakes another.
 pub struct Publisher {
     current: ShardedLock<Arc<Topology>>,
     deliver: Box<Deliver>,

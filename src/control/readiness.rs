@@ -2,8 +2,8 @@
 //!
 //! Ready: it is not draining; every pool listens on at least one socket; and every shard either has
 //! a connected lane on some core, or was never needed (no request, no connect, no attempt). A shard
-//! whose primary is not known (a name that does not resolve), or that sentinels watch and is in doubt,
-//! is not ready, needed or not.
+//! whose primary is not known (a name that does not resolve), or that sentinels watch and is in
+//! doubt, is not ready, needed or not.
 //!
 //! One dead shard makes the proxy not ready although it serves the others: a load balancer that
 //! should keep it in that case asks /healthz.

@@ -156,8 +156,8 @@ impl Resolver {
         Ok(Resolver { topology, names, questions, answers, log })
     }
 
-    /// Asks for the names every 5 s from now on, and publishes whenever an address has changed. Fails
-    /// if the thread can not be started.
+    /// Asks for the names every 5 s from now on, and publishes whenever an address has changed.
+    /// Fails if the thread can not be started.
     pub fn start(self, publisher: Arc<Publisher>) -> io::Result<ResolverHandle> {
         self.start_every(ASK_EVERY, publisher)
     }

@@ -1,9 +1,9 @@
 //! The log: structured lines, written by a thread of its own.
 //!
 //! Whoever logs must never wait for the log: [`Logger::event`] makes a line and puts it into a
-//! bounded channel; if that is full (a full disk, a pipe that nobody reads), the line is counted and
-//! lost, and the count is reported as soon as something can be written again. Too many lines of one
-//! message are not even made. Every room may log; the relay does not, it hands out reports.
+//! bounded channel; if that is full (a full disk, a pipe that nobody reads), the line is counted
+//! and lost, and the count is reported as soon as something can be written again. Too many lines of
+//! one message are not even made. Every room may log; the relay does not, it hands out reports.
 #![forbid(unsafe_code)]
 
 mod limiter;

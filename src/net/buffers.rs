@@ -225,8 +225,9 @@ impl ReceiveBuffers {
         // SAFETY: `at` is below RECEIVE_BUFFERS, for which the mapping has room.
         let slot = unsafe { base.add(at) };
         // SAFETY: the slot is at or beyond the tail, so the kernel does not read it yet (there are
-        // as many slots as buffers), and nobody else has a reference to it; zeroed memory is a valid
-        // entry. The tail shares its bytes with a reserved field of slot 0 that is not written here.
+        // as many slots as buffers), and nobody else has a reference to it; zeroed memory is a
+        // valid entry. The tail shares its bytes with a reserved field of slot 0 that is not
+        // written here.
         let entry = unsafe { &mut *slot };
         entry.set_addr(address as u64);
         entry.set_len(RECEIVE_BUFFER_BYTES as u32);

@@ -5,12 +5,12 @@
 //!
 //! - *Memory named in a queue entry outlives its completion.* Chunks, vectors and addresses belong
 //!   to a socket's record; a closed socket's record stays until its last completion is in.
-//! - *A receive buffer is given back exactly once.* [`buffers::Received`] can not be copied; reading
-//!   borrows it, giving back consumes it.
+//! - *A receive buffer is given back exactly once.* [`buffers::Received`] can not be copied;
+//!   reading borrows it, giving back consumes it.
 //! - *User data carries kind, index and generation*, so that a late completion finds its own record
 //!   or none.
-//! - *What a cancelled operation still delivers is released*: a descriptor is closed, a buffer given
-//!   back.
+//! - *What a cancelled operation still delivers is released*: a descriptor is closed, a buffer
+//!   given back.
 //! - *At the end all operations are cancelled and awaited* before memory is freed; what can not be
 //!   awaited is leaked.
 //!

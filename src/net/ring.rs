@@ -150,9 +150,9 @@ impl Ring {
     /// # Safety
     ///
     /// - Memory and descriptor that the entry names stay valid, and that memory unused by anybody
-    ///   else, until its last completion has been taken from [`next`](Ring::next) (for an entry with
-    ///   the flag SKIP_SUCCESS: until `enter` has said that all is submitted, and no completion is
-    ///   there).
+    ///   else, until its last completion has been taken from [`next`](Ring::next) (for an entry
+    ///   with the flag SKIP_SUCCESS: until `enter` has said that all is submitted, and no
+    ///   completion is there).
     /// - Its user data is a [`Token`] that leads back to their owner.
     pub(super) unsafe fn push(&mut self, entry: squeue::Entry) {
         if !self.backlog.is_empty() {

@@ -1,7 +1,7 @@
 //! The process: boots the cores and the control plane, listens to signals, ends in order.
 //!
-//! It is the only place that knows both planes. What can fail, fails here at boot, in one line each,
-//! before the first client is accepted.
+//! It is the only place that knows both planes. What can fail, fails here at boot, in one line
+//! each, before the first client is accepted.
 
 pub mod demo;
 mod panic;
@@ -179,8 +179,8 @@ fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
     })
 }
 
-/// As many descriptors as we may have. Too few to start are told of here, before one after the other
-/// is missed.
+/// As many descriptors as we may have. Too few to start are told of here, before one after the
+/// other is missed.
 fn raise_descriptors(cores: usize) -> Result<u64, String> {
     let limit = descriptors::raise_limit()
         .map_err(|error| format!("the limit of descriptors can not be read: {error}"))?;
@@ -352,7 +352,8 @@ const BUSY_TURNS: u64 = 20;
 /// system: by itself it does so only when it is asked for more.
 const GIVE_BACK_BYTES: usize = 1024 * 1024;
 
-/// How long the boot waits for sentinels to name all primaries; those that come later are published.
+/// How long the boot waits for sentinels to name all primaries; those that come later are
+/// published.
 const FIRST_PRIMARIES: Duration = Duration::from_secs(2);
 /// How often the cores are looked at: a dead one is noticed within this time.
 const LOOK_AT_CORES: Duration = Duration::from_millis(100);

@@ -1,6 +1,6 @@
 //! A panic anywhere ends the whole process, and quickly: a core that has panicked owes its clients
-//! replies that nobody will pair any more, and a proxy that is half alive is worse than none. Whoever
-//! supervises it starts it again.
+//! replies that nobody will pair any more, and a proxy that is half alive is worse than none.
+//! Whoever supervises it starts it again.
 //!
 //! Release builds abort anyway, but even they report first, to a standard error that may be a pipe
 //! which nobody reads. Called by `process` before anything else is started.

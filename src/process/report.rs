@@ -9,8 +9,8 @@ use crate::log::{Field, Logger};
 use crate::reactor::CoreEvent;
 use crate::relay::api::Report;
 
-/// The hook of one core: it formats, and puts the line into the log's queue; what the watcher has to
-/// know goes to it. It never blocks.
+/// The hook of one core: it formats, and puts the line into the log's queue; what the watcher has
+/// to know goes to it. It never blocks.
 pub(super) fn take(
     logger: Logger,
     config: Arc<Config>,
@@ -79,15 +79,16 @@ fn write(logger: &Logger, config: &Config, core: &str, report: &Report) {
         }
         Report::FirstReply { pool, shard, verified, outage_us } => {
             let (pool, shard) = names(config, *pool, *shard);
-            let (verified, outage_us) = (verified.to_string(), outage_us.to_string());
+            let (verified, outage_ms) =
+                (verified.to_string(), outage_us.div_ceil(1_000).to_string());
             let fields: [Field<'_>; 5] = [
                 ("pool", &pool),
                 ("shard", &shard),
                 ("core", &core),
                 ("verified", &verified),
-                ("outage_us", &outage_us),
+                ("outage_ms", &outage_ms),
             ];
-            logger.event(LogLevel::Info, "first reply of the verified primary", &fields);
+            logger.event(LogLevel::Info, "shard is served again", &fields);
         }
     }
 }

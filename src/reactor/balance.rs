@@ -32,8 +32,8 @@ impl Balance {
         Balance { clients, clients_max }
     }
 
-    /// Finds a place for a connection that `core` has accepted, and counts it there at once, so that
-    /// a burst of them does not overshoot.
+    /// Finds a place for a connection that `core` has accepted, and counts it there at once, so
+    /// that a burst of them does not overshoot.
     pub fn place(&self, core: usize) -> Place {
         let mut total = 0;
         let mut here = 0;

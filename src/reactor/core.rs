@@ -278,8 +278,8 @@ impl<H: Heart> Core<H> {
     }
 
     /// One write for each connection that has something to send. While the core gathers, replies to
-    /// the first requests of a pipeline are held back for one turn if others are still to come: most
-    /// often they come in that turn, from another shard, and one write takes them all.
+    /// the first requests of a pipeline are held back for one turn if others are still to come:
+    /// most often they come in that turn, from another shard, and one write takes them all.
     fn flush(&mut self) {
         let ending = self.stopped || self.drain_until_us.is_some();
         let gathers = self.gathers() && !ending;

@@ -1,8 +1,10 @@
-//! Whether, and how long, gathering pays: from how many clients waited lately, and how fast bytes came.
+//! Whether, and how long, gathering pays: from how many clients waited lately, and how fast bytes
+//! came.
 
 /// The pace is taken over at least this time, µs: some turns of a busy core.
 const SPAN_US: u64 = 1_000;
-/// So many receives have to be expected. With fewer, those that came would wait for next to nothing.
+/// So many receives have to be expected. With fewer, those that came would wait for next to
+/// nothing.
 const RECEIVES_MIN: u64 = 4;
 /// Up to so many clients at a time, gathering is not worth its time: each of them waits for it and
 /// asks again only afterwards. (5 clients got 9,000 requests a second instead of 18,000.) …
@@ -26,8 +28,8 @@ impl Pace {
         Pace { batch_us, since_us: now_us, receives: 0, most_waiting: 0, gather_us: 0 }
     }
 
-    /// A turn has ended at `now_us`; so many times it was that bytes came from somebody, and so many
-    /// clients wait for replies.
+    /// A turn has ended at `now_us`; so many times it was that bytes came from somebody, and so
+    /// many clients wait for replies.
     pub(super) fn note(&mut self, receives: u64, waiting: usize, now_us: u64) {
         self.receives += receives;
         self.most_waiting = self.most_waiting.max(waiting as u64);

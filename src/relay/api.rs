@@ -128,8 +128,8 @@ pub enum Report {
         bytes: usize,
     },
     /// The primary of a watched shard is in doubt: a connection to it was lost, or it refuses. No
-    /// connection is made to it until a topology with a number above `verified` comes. Said once for
-    /// each such number, and now and then `again` as long as none comes.
+    /// connection is made to it until a topology with a number above `verified` comes. Said once
+    /// for each such number, and now and then `again` as long as none comes.
     ShardSuspect {
         pool: PoolId,
         shard: ShardId,

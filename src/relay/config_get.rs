@@ -1,8 +1,9 @@
 //! CONFIG GET: what the proxy decides itself, and for the rest what the redis-servers are set to.
 //!
-//! Clients meet one redis, so a parameter has one value: that on which all shards agree that answer.
-//! Where they differ a pattern leaves it out (directories, process files and so on belong to one
-//! server), and who asks for it by its name is told how they differ. Secrets are never passed on.
+//! Clients meet one redis, so a parameter has one value: that on which all shards agree that
+//! answer. Where they differ a pattern leaves it out (directories, process files and so on belong
+//! to one server), and who asks for it by its name is told how they differ. Secrets are never
+//! passed on.
 
 use std::collections::BTreeMap;
 

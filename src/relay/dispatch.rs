@@ -136,8 +136,8 @@ impl Relay {
         }
     }
 
-    /// SORT: where there are several shards, what BY and GET name has to be on that of the key. That
-    /// is so if a hash tag of the pattern says it, whatever its `*` stands for.
+    /// SORT: where there are several shards, what BY and GET name has to be on that of the key.
+    /// That is so if a hash tag of the pattern says it, whatever its `*` stands for.
     fn sort(
         &mut self,
         id: ClientId,

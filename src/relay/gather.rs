@@ -144,7 +144,8 @@ impl Relay {
         self.complete(gather, now);
     }
 
-    /// All parts are there, or all that may still come. Some kinds ask once more; the others answer now.
+    /// All parts are there, or all that may still come. Some kinds ask once more; the others answer
+    /// now.
     pub(super) fn complete(&mut self, mut gather: Gather, now: Now) {
         let protocol = gather.protocol;
         let kind = std::mem::replace(&mut gather.kind, Kind::ScriptLoad);

@@ -92,9 +92,10 @@ impl Relay {
     }
 }
 
-/// HELLO or AUTH, SELECT, ROLE where the primary is watched, a name for the redis-server's CLIENT LIST, and PING, whose answer is the
-/// last: so there is always one to wait for, and an error that the server says of its own accord (too
-/// many clients, protected mode) can not be taken for a client's reply. Gives their number.
+/// HELLO or AUTH, SELECT, ROLE where the primary is watched, a name for the redis-server's CLIENT
+/// LIST, and PING, whose answer is the last: so there is always one to wait for, and an error that
+/// the server says of its own accord (too many clients, protected mode) can not be taken for a
+/// client's reply. Gives their number.
 fn write(lane: &mut Lane, config: &PoolConfig, core: u16) -> u8 {
     let out = &mut lane.greeting;
     out.clear();
@@ -141,8 +142,8 @@ fn name(pool: &str, core: u16) -> String {
 }
 
 /// Whether this is an error for the name only, without which the lane serves as well: with `left`
-/// replies to come the name is answered next, and its user may not give names, or the server is busy
-/// with a script, or is none that knows names.
+/// replies to come the name is answered next, and its user may not give names, or the server is
+/// busy with a script, or is none that knows names.
 fn is_about_the_name(left: u8, reply: &[u8]) -> bool {
     let allowed = matches!(value::error_word(reply), b"NOPERM" | b"BUSY" | b"LOADING");
     left == 2 && (allowed || value::error_text(reply).starts_with(b"ERR unknown"))

@@ -1,14 +1,14 @@
 //! Hold: what a watched shard is asked while it has no verified primary waits on its lane, and so
 //! does what may be asked again.
 //!
-//! A lane of a watched pool keeps the bytes of every request in flight. When its connection is lost,
-//! what was never sent stays in its place, a read that was sent is sent again, and a write that was
-//! sent is answered: its outcome is unknown. What a server refused unexecuted, because it is no
-//! primary (any more), waits for the next one ([`Relay::take_back`]). So the order of each client's
-//! requests on the lane never changes.
+//! A lane of a watched pool keeps the bytes of every request in flight. When its connection is
+//! lost, what was never sent stays in its place, a read that was sent is sent again, and a write
+//! that was sent is answered: its outcome is unknown. What a server refused unexecuted, because it
+//! is no primary (any more), waits for the next one ([`Relay::take_back`]). So the order of each
+//! client's requests on the lane never changes.
 //!
-//! It is bounded three times: by `hold_ms` since the outage began, by `hold_bytes` of a shard on one
-//! core, and by the bounds of clients and lanes that always hold.
+//! It is bounded three times: by `hold_ms` since the outage began, by `hold_bytes` of a shard on
+//! one core, and by the bounds of clients and lanes that always hold.
 
 use std::collections::VecDeque;
 
@@ -34,8 +34,8 @@ pub(super) struct Watch {
     /// Requests that come before those in flight, on the next connection: refused by this one.
     pub(super) refused: VecDeque<Token>,
     pub(super) refused_kept: Kept,
-    /// The server refuses: nothing more is sent, and the connection is closed when all that was sent
-    /// is answered, or at this time.
+    /// The server refuses: nothing more is sent, and the connection is closed when all that was
+    /// sent is answered, or at this time.
     pub(super) refusing_until_us: Option<u64>,
     /// Since when requests may be sent on this connection; deadlines do not run before.
     pub(super) ready_us: u64,

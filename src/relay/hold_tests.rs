@@ -1,4 +1,5 @@
-//! Hold and verification: what waits, what is asked again, what clients hear, and who is connected to.
+//! Hold and verification: what waits, what is asked again, what clients hear, and who is connected
+//! to.
 
 use std::path::PathBuf;
 

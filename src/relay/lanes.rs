@@ -45,8 +45,8 @@ impl Relay {
         true
     }
 
-    /// Whether a lane takes a request: always, if it is ready and its core within the budget. One that
-    /// nobody has asked for yet is connected.
+    /// Whether a lane takes a request: always, if it is ready and its core within the budget. One
+    /// that nobody has asked for yet is connected.
     #[cold]
     pub(super) fn may_enqueue(&mut self, index: u32, now_us: u64) -> bool {
         if self.lanes.get(index as usize).is_some_and(|lane| lane.state == LaneState::Idle) {
@@ -148,8 +148,8 @@ impl Relay {
         self.buffered_bytes + self.lane_bytes > self.config.proxy.core_buffer_max_bytes
     }
 
-    /// What fills the core's buffers is mostly requests in lanes, and this lane is one of those that
-    /// do not get rid of theirs.
+    /// What fills the core's buffers is mostly requests in lanes, and this lane is one of those
+    /// that do not get rid of theirs.
     #[cold]
     fn is_crowded(&self, index: u32) -> bool {
         let Some(lane) = self.lanes.get(index as usize) else { return false };

@@ -1,9 +1,9 @@
-//! Large requests: most of one that sets a large value is that value, which nobody here looks at. It
-//! is kept as it came, chunk by chunk, and passed on without having been copied together.
+//! Large requests: most of one that sets a large value is that value, which nobody here looks at.
+//! It is kept as it came, chunk by chunk, and passed on without having been copied together.
 //!
 //! Only for requests that are forwarded as they are to the shard of their first argument, whose
-//! name and key have come (`SET key value`, with whatever else behind the value); every other one is
-//! collected in one piece, for its arguments are needed.
+//! name and key have come (`SET key value`, with whatever else behind the value); every other one
+//! is collected in one piece, for its arguments are needed.
 
 use crate::base::buffer::Outbox;
 use crate::base::ids::ClientId;

@@ -1,16 +1,16 @@
-//! The relay: the pure heart of a core. Bytes of clients in, bytes for backends out, and back.
+//! The relay: the pure heart of a core. Bytes of clients in, bytes for nodes out, and back.
 //!
 //! It must never do I/O, read a clock, start a thread, or await: the reactor (and the simulation,
 //! the fuzzer, the benchmark) calls its entry points and carries out what it asks for.
 //!
 //! ```text
-//!  on_client_bytes ─▶ admit ─▶ dispatch ─▶ (split, fan) ─▶ enqueue ─▶ take_output ─▶ backend
-//!  take_output ◀── order ◀── (gather) ◀──────────────────── pair ◀─── on_lane_bytes ◀─ backend
+//!  on_client_bytes ─▶ admit ─▶ dispatch ─▶ (split, fan) ─▶ enqueue ─▶ take_output ─▶ node
+//!  take_output ◀── order ◀── (gather) ◀──────────────────── pair ◀─── on_lane_bytes ◀─ node
 //! ```
 //!
 //! One turn of the reactor:
-//! 1. `on_client_open/bytes/sent/closed`, `on_lane_open/bytes/sent/closed`, `on_topology`, `on_shared`
-//!    for what has happened;
+//! 1. `on_client_open/bytes/sent/closed`, `on_lane_open/bytes/sent/closed`, `on_topology`,
+//!    `on_shared` for what has happened;
 //! 2. `on_turn(now)`: deadlines, reconnects, queries to other cores, clients that may go on;
 //! 3. `next_ask` until `None`, carrying out each; `next_dirty` until `None`, for each one
 //!    `take_output` and one write; chunks come back by `recycle`;
@@ -395,8 +395,8 @@ impl Relay {
         client.is_some_and(|client| !client.order.is_empty())
     }
 
-    /// Whether more replies are to come, and what waits to be sent is little: the first replies of a
-    /// pipeline over several shards may leave together with the others.
+    /// Whether more replies are to come, and what waits to be sent is little: the first replies of
+    /// a pipeline over several shards may leave together with the others.
     pub fn may_hold_back(&self, id: ClientId) -> bool {
         let client = self.clients.get(id.index, id.generation);
         client.is_some_and(|client| {

@@ -37,12 +37,13 @@ pub(super) struct Rings {
 /// Rings kept, and slots of the largest that is: 1024 × 256 × 16 bytes = 4 MiB at the very most.
 const RINGS_MAX: usize = 1024;
 const RING_SLOTS_MAX: usize = 256;
-/// Bytes that a buffer for early replies begins with, and of the largest that is kept: 1024 × 16 KiB
-/// = 16 MiB at the very most.
+/// Bytes that a buffer for early replies begins with, and of the largest that is kept: 1024 × 16
+/// KiB = 16 MiB at the very most.
 const EARLY_BYTES_FIRST: usize = 2 * 1024;
 const EARLY_BYTES_KEPT_MAX: usize = 16 * 1024;
 
-/// Bytes of `Order::early` that may be of no use any more, beside as many as are: then it is packed.
+/// Bytes of `Order::early` that may be of no use any more, beside as many as are: then it is
+/// packed.
 const EARLY_WASTE_BYTES: usize = 16 * 1024;
 /// Replies larger than this are not copied to `Order::early` …
 pub(super) const EARLY_REPLY_BYTES_MAX: usize = 4 * 1024;
@@ -54,8 +55,8 @@ const EARLY_BYTES_MAX: usize = 1 << 30;
 pub(super) struct Order {
     slots: VecDeque<Slot>,
     /// The replies that came early, one behind the other as they came. Side by side they take few
-    /// cache lines; in buffers of their own each took one or two, which others had pushed out of the
-    /// cache by the time its turn came.
+    /// cache lines; in buffers of their own each took one or two, which others had pushed out of
+    /// the cache by the time its turn came.
     early: Vec<u8>,
     /// Bytes of `early` that are still to leave.
     early_bytes: usize,

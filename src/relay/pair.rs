@@ -28,7 +28,7 @@ impl Reply<'_> {
 }
 
 impl Relay {
-    /// Bytes of a backend, in order.
+    /// Bytes of a node, in order.
     pub fn on_lane_bytes(&mut self, id: LaneId, bytes: &[u8], now: Now) {
         let Some(lane) = self.lanes.get_mut(id.index as usize) else { return };
         if lane.generation != id.generation && !planted(Plant::SkipGeneration) {

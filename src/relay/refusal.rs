@@ -1,5 +1,5 @@
-//! Refusals: what a server says that is no primary (any more), or not ready to be one, is not passed
-//! on. It has not executed the request, which waits for the next primary instead.
+//! Refusals: what a server says that is no primary (any more), or not ready to be one, is not
+//! passed on. It has not executed the request, which waits for the next primary instead.
 
 use crate::base::time::{Now, US_PER_MS, US_PER_S};
 use crate::command::model::Family;
@@ -12,7 +12,8 @@ use crate::relay::lanes::Loss;
 use crate::resp::value;
 use crate::stats::cells::ShardMetric;
 
-/// How long the replies of a server that refuses are waited for before its connection is closed, µs.
+/// How long the replies of a server that refuses are waited for before its connection is closed,
+/// µs.
 const REFUSING_US: u64 = 100 * US_PER_MS;
 /// So much of what the server says is told on: a script's error may be of any length.
 const REFUSAL_TEXT_BYTES: usize = 200;

@@ -1,8 +1,8 @@
 //! The false sentinels of the simulation: nodes change their parts, sentinels verify what they are
 //! told to doubt, and pictures come late, or stale.
 //!
-//! A shard's two nodes share one store: what one has, the other has (an unreplicated write that dies
-//! with its primary is the store's business, not the proxy's).
+//! A shard's two nodes share one store: what one has, the other has (an unreplicated write that
+//! dies with its primary is the store's business, not the proxy's).
 
 use std::collections::BTreeSet;
 

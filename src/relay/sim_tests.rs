@@ -4,8 +4,8 @@
 //! and its version, so a foreign one shows; a write runs at most once, and never on a primary that
 //! was replaced; at the end nothing is left.
 //!
-//! `make sim` runs thousands of seeds. A seed that fails is printed; `SEED=n make sim` runs that one
-//! alone, `SEEDS=n make sim` so many fresh ones.
+//! `make sim` runs thousands of seeds. A seed that fails is printed; `SEED=n make sim` runs that
+//! one alone, `SEEDS=n make sim` so many fresh ones.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};

@@ -120,8 +120,8 @@ impl Relay {
         }
     }
 
-    /// A new picture is about to be taken in: every connection to a watched primary that is no longer
-    /// one is closed at once.
+    /// A new picture is about to be taken in: every connection to a watched primary that is no
+    /// longer one is closed at once.
     pub(super) fn leave_moved_primaries(&mut self, next: &Topology, now: Now) {
         for index in 0..self.lanes.len() as u32 {
             let lane = &self.lanes[index as usize];

@@ -3,12 +3,13 @@
 //! redis blocks the connection that waits, which a lane can not bear for long. So the lanes that
 //! the client's writes went down are asked again and again, until the least number of replicas
 //! suffices or the client's own time-out is over: now and then with a time-out of 1 ms, which makes
-//! redis ask its replicas, and else by `WAIT 0 0`, which counts what they have said and never blocks.
+//! redis ask its replicas, and else by `WAIT 0 0`, which counts what they have said and never
+//! blocks.
 //!
-//! redis counts the replicas that have what the *asking connection* wrote last. A lane's offset is at
-//! or past that of any write that went down it, so the answer is never too good. A connection that is
-//! lost takes this knowledge with it: its successor has written nothing, and would count every
-//! replica. Who wrote on it is told so, once.
+//! redis counts the replicas that have what the *asking connection* wrote last. A lane's offset is
+//! at or past that of any write that went down it, so the answer is never too good. A connection
+//! that is lost takes this knowledge with it: its successor has written nothing, and would count
+//! every replica. Who wrote on it is told so, once.
 
 use ahash::{AHashMap, AHashSet};
 
@@ -129,8 +130,8 @@ impl Relay {
         Outcome::Done
     }
 
-    /// An EVALSHA that a shard does not know is repeated: what it writes comes behind what was asked
-    /// for after it.
+    /// An EVALSHA that a shard does not know is repeated: what it writes comes behind what was
+    /// asked for after it.
     fn has_script_under_way(&self, id: ClientId) -> bool {
         self.gathers.iter().any(|(_, _, gather)| {
             gather.client == id && matches!(gather.kind, Kind::EvalSha { .. })
@@ -212,8 +213,8 @@ impl Relay {
         }
     }
 
-    /// Whether writes of this client were lost sight of. That is said once: what it writes from then
-    /// on is seen again.
+    /// Whether writes of this client were lost sight of. That is said once: what it writes from
+    /// then on is seen again.
     fn take_lost_writes(&mut self, id: ClientId) -> bool {
         self.client(id).is_some_and(|client| std::mem::take(&mut client.writes.lost))
     }

@@ -1,5 +1,5 @@
-//! Prometheus' older text format (0.0.4), written from OpenMetrics text: what every scraper reads that
-//! does not ask for OpenMetrics, and what a person sees.
+//! Prometheus' older text format (0.0.4), written from OpenMetrics text: what every scraper reads
+//! that does not ask for OpenMetrics, and what a person sees.
 //!
 //! The samples are the same. There a metric is called as its samples are, so that a counter's name
 //! ends with `_total` in its head too; infos are gauges; units and the end mark do not exist.

@@ -191,8 +191,8 @@ impl Account {
         }
     }
 
-    /// What a failover of this shard may cost: one unknown outcome for each client in a closed loop,
-    /// and nothing else that the proxy could help. Sentinel itself loses what the old primary
+    /// What a failover of this shard may cost: one unknown outcome for each client in a closed
+    /// loop, and nothing else that the proxy could help. Sentinel itself loses what the old primary
     /// acknowledged in its last turn, before it had passed it on to its replica: at most one write
     /// of each client that waits for its reply, and what one write of a pipeline carries.
     pub fn expect_one_unknown_outcome_at_most(&self, shard: usize) {

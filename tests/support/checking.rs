@@ -1,4 +1,6 @@
-//! A load of many clients that checks every reply and retries nothing.
+//! A load of many clients that checks every reply, retries nothing, and counts every failure by its
+//! kind: what a failover may cost has bounds. (`load` is the other one: it takes errors for granted
+//! and stops at the first wrong reply.)
 //!
 //! Clients in a closed loop (one request, its reply, a short pause) belong to one shard each; they
 //! tell what a failover costs one client, and that other shards notice nothing. Others pipeline

@@ -1,5 +1,9 @@
 //! A load that checks every reply, while something is done to the servers or the proxy.
 //!
+//! It stops the test at the first wrong reply, and takes any error and any lost connection for
+//! granted: for tests of what must never be wrong. Where errors themselves are bounded and have to
+//! be counted (a failover), `checking` is the load.
+//!
 //! Each worker has keys of its own and pipelines SET, GET, INCR, MGET and ECHO over them. A value
 //! says which key and which write it is of, so a reply that belongs to anybody else, is torn, or is
 //! older than the last acknowledged write is found out at once. What was answered by an error, or

@@ -1,5 +1,5 @@
-//! A proxy and its stores in two networks of a test's own, with a cable between them that can be cut
-//! without a FIN or RST, and a filter that can lose packets. Clients come by a unix socket.
+//! A proxy and its stores in two networks of a test's own, with a cable between them that can be
+//! cut without a FIN or RST, and a filter that can lose packets. Clients come by a unix socket.
 
 use std::process::Command;
 

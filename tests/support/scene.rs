@@ -1,5 +1,5 @@
-//! A failover as a client meets it: watched shards, the proxy in front, a checking load, and a watch
-//! that tells when the sentinels and when the new primary knew of it.
+//! A failover as a client meets it: watched shards, the proxy in front, a checking load, and a
+//! watch that tells when the sentinels and when the new primary knew of it.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -16,7 +16,8 @@ use super::{
 
 /// `hold_ms` of the tests: no failover may outlast it, also where the machine has much else to do.
 pub const HOLD_MS: u64 = 20_000;
-/// From the first sentinel that would name the new primary to the first request that is served there.
+/// From the first sentinel that would name the new primary to the first request that is served
+/// there.
 pub const SWITCH_MAX: Duration = Duration::from_millis(100);
 /// How long a client of another shard may wait: the pauses of a machine that does ten other things,
 /// and less than any failover.

@@ -1,9 +1,9 @@
 //! COMMAND and its subcommands, and HELP: the table as a client asks for it.
 //!
 //! Shown is what the table says, and nothing that would need redis' own documentation: no argument
-//! trees, and for a summary how the proxy runs the command. Key specifications and tips are derived from the same words that
-//! the relay goes by. Every function appends one whole reply. The whole table is some hundred
-//! kilobytes; a client asks for it once, at connect.
+//! trees, and for a summary how the proxy runs the command. Key specifications and tips are derived
+//! from the same words that the relay goes by. Every function appends one whole reply. The whole
+//! table is some hundred kilobytes; a client asks for it once, at connect.
 
 mod specs;
 

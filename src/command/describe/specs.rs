@@ -1,4 +1,5 @@
-//! Key specifications, tips and summaries, derived from where a line says its keys are and how it is run.
+//! Key specifications, tips and summaries, derived from where a line says its keys are and how it
+//! is run.
 
 use super::words;
 use crate::command::model::{Command, Counted, Keys, Merge, Run, Special, Split};

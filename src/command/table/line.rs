@@ -50,7 +50,8 @@ pub(super) const KEY: Keys = keys(1, 1, 1);
 pub(super) const KEY_2: Keys = keys(2, 2, 1);
 pub(super) const ALL_KEYS: Keys = keys(1, -1, 1);
 
-// What is done with a key, where that is not `READS` for what only reads and `CHANGES` for the rest.
+// What is done with a key, where that is not `READS` for what only reads and `CHANGES` for the
+// rest.
 pub(super) const READS: Access = Access::READ_ONLY.and(Access::ACCESS);
 /// Not at the value, but at its type, length, members or age.
 pub(super) const LOOKS: Access = Access::READ_ONLY;
@@ -58,7 +59,8 @@ pub(super) const LOOKS: Access = Access::READ_ONLY;
 pub(super) const READS_AND_CACHES: Access = Access::READ_WRITE.and(Access::ACCESS);
 pub(super) const READS_AND_INSERTS: Access = READS_AND_CACHES.and(Access::INSERT);
 pub(super) const CHANGES: Access = READS_AND_CACHES.and(Access::UPDATE);
-/// As `CHANGES`, or less: SET without GET only overwrites, BITFIELD with nothing but GETs only reads.
+/// As `CHANGES`, or less: SET without GET only overwrites, BITFIELD with nothing but GETs only
+/// reads.
 pub(super) const VARIES: Access = CHANGES.and(Access::VARIABLE);
 pub(super) const UPDATES: Access = Access::READ_WRITE.and(Access::UPDATE);
 pub(super) const INSERTS: Access = Access::READ_WRITE.and(Access::INSERT);

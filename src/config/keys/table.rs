@@ -71,7 +71,7 @@ pub const KEYS: [Key; 52] = [
     key(Pool, "dangerous_commands", Choice(&names(&DANGEROUS_COMMANDS)), Word("refuse"),
         "KEYS, FLUSHALL, CLIENT KILL and others that reach every key or other clients"),
     key(Pool, "read_from", Choice(&["primary"]), Word("primary"),
-        "which nodes answer reads; this version reads from primaries only"),
+        "which redis-servers answer reads: only primaries can"),
     key(Pool, "client_connections_max", within(0, 10_000_000), size(limits::CLIENT_CONNECTIONS_MAX),
         "clients over all cores; 0: no bound"),
     key(Pool, "client_idle_timeout_ms", within(0, MS_MAX), Is64(0),

@@ -86,7 +86,8 @@ async fn answer_asks(peer: Peer, mut asked: mpsc::Receiver<Ask>, events: mpsc::S
         let mut result = within(bound, exchange(&peer, &mut wire, &mut lookup, &ask)).await;
         if result.is_err() {
             wire = None;
-            // A connection of before may have been lost long ago: that says nothing of the sentinel.
+            // A connection of before may have been lost long ago: that says nothing of the
+            // sentinel.
             if was_connected && begun.elapsed() < bound / 2 {
                 result = within(bound, exchange(&peer, &mut wire, &mut lookup, &ask)).await;
             }

@@ -2,7 +2,8 @@
 //!
 //! Pure: moments and answers come in, acts come out; the watcher carries them out. The rules:
 //!
-//! - Nothing is in force that was not verified: a verdict of the sentinels, and the node's own ROLE.
+//! - Nothing is in force that was not verified: a verdict of the sentinels, and the node's own
+//!   ROLE.
 //! - Doubt is removed only by answers and a ROLE that were asked for after it arose.
 //! - A newer config-epoch with another address is acted on with the answers that are there.
 //! - Without the sentinels the last address stays; after a grace its ROLE alone removes doubt.
@@ -190,8 +191,8 @@ impl Master {
         self.begin_doubt(why.to_owned(), now);
     }
 
-    /// Something happened to the master, or, if not `of_itself`, to what belongs to it, as a sentinel
-    /// says.
+    /// Something happened to the master, or, if not `of_itself`, to what belongs to it, as a
+    /// sentinel says.
     pub(super) fn signal(&mut self, kind: &str, of_itself: bool, now: Moment) {
         match kind {
             "+sdown" | "-sdown" | "+reboot" if !of_itself => return,

@@ -325,10 +325,10 @@ fn what_is_verified_and_doubted_again_and_again_is_so_at_most_once_a_second() {
     assert!((20..=30).contains(&times), "{times}");
 }
 
-/// Sentinels that lag, fall silent and come back; nodes that die, come back as masters, are demoted.
-/// What is published was a master when it was asked, after the doubt that it removes, at the address
-/// of the newest epoch that a sentinel of the majority knew; an address once replaced never returns
-/// without a newer epoch.
+/// Sentinels that lag, fall silent and come back; nodes that die, come back as masters, are
+/// demoted. What is published was a master when it was asked, after the doubt that it removes, at
+/// the address of the newest epoch that a sentinel of the majority knew; an address once replaced
+/// never returns without a newer epoch.
 #[test]
 fn no_course_of_events_publishes_what_was_not_verified() {
     for seed in 0..400_u64 {

@@ -1,9 +1,10 @@
-//! The watcher of Redis Sentinel: finds out where the primaries of watched pools are, and publishes it.
+//! The watcher of Redis Sentinel: finds out where the primaries of watched pools are, and publishes
+//! it.
 //!
-//! One thread for all of them: a runtime on which each set of sentinels has a watcher (pools that list
-//! the same sentinels share it) with two tasks for each sentinel, one that asks and one that listens.
-//! What counts is what was asked, by the rules of `verdict` and `master`; what was heard only makes it
-//! ask at once. It must never publish what was not verified.
+//! One thread for all of them: a runtime on which each set of sentinels has a watcher (pools that
+//! list the same sentinels share it) with two tasks for each sentinel, one that asks and one that
+//! listens. What counts is what was asked, by the rules of `verdict` and `master`; what was heard
+//! only makes it ask at once. It must never publish what was not verified.
 //!
 //! ```text
 //!  cores ── Suspicions ──▶ watch ──▶ publisher ──▶ cores
@@ -157,8 +158,8 @@ impl Drop for WatchHandle {
 }
 
 impl Suspicions {
-    /// A core lost a connection to a primary, which was verified by this number, or is refused by it.
-    /// One that finds no room is lost; cores remind of it as long as nothing comes of it.
+    /// A core lost a connection to a primary, which was verified by this number, or is refused by
+    /// it. One that finds no room is lost; cores remind of it as long as nothing comes of it.
     pub fn suspect(&self, pool: PoolId, shard: ShardId, verified: u64, again: bool, why: &str) {
         let why = why.to_owned();
         self.send(pool, Event::Suspect { pool, shard, verified, again, why });

@@ -21,8 +21,8 @@ pub(super) enum Seen {
     Other(String),
 }
 
-/// Connects to the node, authenticates and asks for its ROLE. Of several addresses of a name the first
-/// counts that is a master's, `wanted` before the others.
+/// Connects to the node, authenticates and asks for its ROLE. Of several addresses of a name the
+/// first counts that is a master's, `wanted` before the others.
 pub(super) async fn look(
     at: &Address,
     wanted: Option<SocketAddr>,

@@ -92,8 +92,8 @@ pub(super) struct Count {
 }
 
 impl Count {
-    /// `configured`: sentinels that the configuration lists. Those that say that they do not know the
-    /// master do not count for it; those that the others know, do.
+    /// `configured`: sentinels that the configuration lists. Those that say that they do not know
+    /// the master do not count for it; those that the others know, do.
     pub(super) fn of(voices: &[Voice<'_>], configured: usize) -> Count {
         let unknowing = voices.iter().filter(|voice| *voice.word == Word::Unknown).count();
         let said = || {
@@ -181,8 +181,8 @@ fn most_named<'a>(said: impl Iterator<Item = &'a Said>) -> Result<Address, Refus
 }
 
 impl Address {
-    /// A sentinel that has just begun, or can not resolve a name, gives a placeholder; connecting to
-    /// it would reach this host itself.
+    /// A sentinel that has just begun, or can not resolve a name, gives a placeholder; connecting
+    /// to it would reach this host itself.
     pub(super) fn is_usable(&self) -> bool {
         let unspecified = self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
         let plain = !self.host.chars().any(|c| c.is_whitespace() || c.is_control());

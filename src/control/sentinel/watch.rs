@@ -1,5 +1,5 @@
-//! The watcher of one set of sentinels: takes in what they, the nodes and the cores say, and carries
-//! out what each master's rules want.
+//! The watcher of one set of sentinels: takes in what they, the nodes and the cores say, and
+//! carries out what each master's rules want.
 //!
 //! One task, fed by events; nothing in it waits for a network. Sentinels that others name are taken
 //! in, those that nobody names any more are forgotten.

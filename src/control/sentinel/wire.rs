@@ -1,4 +1,5 @@
-//! A connection to a sentinel or a node: requests out, replies in, every wait bounded by the caller.
+//! A connection to a sentinel or a node: requests out, replies in, every wait bounded by the
+//! caller.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -108,7 +109,8 @@ impl Wire {
     }
 }
 
-/// Looks up a host name, one question at a time: one that hangs is waited for again, not asked again.
+/// Looks up a host name, one question at a time: one that hangs is waited for again, not asked
+/// again.
 #[derive(Debug, Default)]
 pub(super) struct Lookup {
     pending: Option<(Address, JoinHandle<io::Result<Vec<SocketAddr>>>)>,

@@ -31,8 +31,8 @@ pub(super) struct Signal {
     pub(super) of_itself: bool,
 }
 
-/// The word of SENTINEL MASTER and SENTINEL GET-MASTER-ADDR-BY-NAME, asked in this order: so an address
-/// is never older than the epoch beside it.
+/// The word of SENTINEL MASTER and SENTINEL GET-MASTER-ADDR-BY-NAME, asked in this order: so an
+/// address is never older than the epoch beside it.
 pub(super) fn word(master: &[u8], address: &[u8]) -> Result<Word, String> {
     let error = value::error_text(master);
     // Valkey calls it a primary.

@@ -1,8 +1,8 @@
 //! The relay under a script of bytes: clients that say what they like, stores that lie, and time.
 //!
 //! Where the simulation asks for every reply to be right with stores that are honest, here anybody
-//! may send anything; what a fuzzer finds in its bytes is decoded into steps. What must hold all the
-//! same:
+//! may send anything; what a fuzzer finds in its bytes is decoded into steps. What must hold all
+//! the same:
 //! - nothing panics, and what a store is sent are whole requests;
 //! - a client hears whole replies, never more than it has asked for, and in the end as many, or its
 //!   connection ends; one whose stream is broken is closed;

@@ -1,4 +1,5 @@
-//! One target of `corelay::fuzz`, named by FUZZ_TARGET, under LLVM's libFuzzer. See `run` beside it.
+//! One target of `corelay::fuzz`, named by FUZZ_TARGET, under LLVM's libFuzzer. See `run` beside
+//! it.
 #![no_main]
 
 use std::sync::OnceLock;

@@ -56,7 +56,9 @@ pub(super) fn build(
 fn check_count(draft: &mut Draft, complaints: &mut Complaints) {
     let count = draft.pools.len();
     if count == 0 && !complaints.has_errors() {
-        complaints.error(0, "", "there is no pool").remedy("a file needs at least one");
+        let remedy = "a file needs at least one: a .toml a table [[pool]], a .yml a name with its keys \
+                      indented below";
+        complaints.error(0, "", "there is no pool").remedy(remedy);
     }
     if count > limits::POOLS_MAX {
         let why = format!("{count} pools, at most {} are served", limits::POOLS_MAX);

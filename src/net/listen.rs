@@ -202,6 +202,16 @@ impl fmt::Display for ListenError {
                     address.port()
                 )
             }
+            (Why::Other { error, .. }, Listen::Unix { .. })
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                write!(f, "its directory does not exist; make it, or choose another path")
+            }
+            (Why::Other { doing, error }, Listen::Unix { .. })
+                if error.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                write!(f, "{doing}: permission denied; let this user write to its directory")
+            }
             (Why::Other { doing, error }, _) => write!(f, "{doing}: {error}"),
         }
     }
@@ -274,10 +284,13 @@ mod tests {
         let nowhere = tcp("192.0.2.1:6379");
         let file = tempfile::NamedTempFile::new().unwrap();
         let no_socket = Listen::Unix { path: file.path().to_owned(), mode: None };
-        let complaints = bind(&config(vec![nowhere, no_socket]), 1).unwrap_err();
+        let gone = Listen::Unix { path: "/nonexistent/x.sock".into(), mode: None };
+        let listen = vec![nowhere, no_socket, gone];
+        let complaints = bind(&config(listen), 1).unwrap_err();
         let texts: Vec<_> = complaints.iter().map(ToString::to_string).collect();
         assert!(texts[0].contains("no interface of this machine has that address"), "{texts:?}");
         assert!(texts[1].contains("something that is not a socket is there"), "{texts:?}");
+        assert!(texts[2].contains("its directory does not exist; make it"), "{texts:?}");
         assert!(file.path().exists());
     }
 

@@ -12,7 +12,7 @@ const CANARY: Target = Target { name: "canary", bytes_max: 64, property: canary,
 
 fn canary(bytes: &[u8]) -> Result<(), String> {
     let mut rest = bytes;
-    for expected in *b"*1$6corelay" {
+    for expected in *b"*1\r\n$4" {
         match rest {
             [byte, behind @ ..] if *byte == expected => rest = behind,
             _ => return Ok(()),

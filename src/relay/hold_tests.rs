@@ -281,6 +281,21 @@ fn a_silent_primary_is_left_at_the_first_deadline() {
 }
 
 #[test]
+fn a_primary_that_freezes_in_the_middle_of_its_work_is_left_too() {
+    let (mut world, client) = world();
+    world.silence(0);
+    world.say(client, &req("GET k"));
+    world.advance(100);
+    // What it answers now was sent after the request that it never answers.
+    world.relay.lanes[0].heard_us = world.now.mono_us;
+    world.advance(900);
+    assert_eq!(state(&world), LaneState::Held, "nothing came for most of the time");
+    assert_eq!(world.heard(client), "");
+    promote(&mut world);
+    assert_eq!(world.heard(client), "$1\r\nv\r\n");
+}
+
+#[test]
 fn idempotent_writes_are_repeated_where_a_pool_allows_it() {
     let (mut world, client) = world_with(|pool| pool.replay = Replay::Idempotent);
     world.silence(0);

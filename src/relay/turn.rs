@@ -5,7 +5,7 @@ use crate::base::time::{Now, US_PER_MS, US_PER_S};
 use crate::relay::Relay;
 use crate::relay::api::Ask;
 use crate::relay::client::Phase;
-use crate::relay::lane::{Flow, LaneState, Target};
+use crate::relay::lane::{Flow, Lane, LaneState, Target};
 use crate::relay::lanes::Loss;
 use crate::resp::encode;
 use crate::stats::cells::{PoolMetric, ShardMetric};
@@ -101,7 +101,7 @@ impl Relay {
         let ready_us = lane.watch.as_ref().map_or(0, |watch| watch.ready_us);
         if let Some(first) = lane.inflight.front() {
             let silent_since_us = lane.heard_us.max(first.since_us).max(ready_us);
-            if watched && lane.sent > 0 && now.mono_us >= silent_since_us + timeout_us {
+            if watched && lane.sent > 0 && now.mono_us >= overdue_us(lane, timeout_us) {
                 let why = "Connection timed out (silent)".to_owned();
                 self.lose_lane(index, why, Loss::Overdue, now);
                 return None;
@@ -141,10 +141,12 @@ impl Relay {
         let lane = &self.lanes[index as usize];
         let next = lane.inflight.get(lane.expired).filter(|_| !watched || lane.expired < lane.sent);
         let next = next.map(|token| token.since_us.max(ready_us) + timeout_us);
-        let patience = if watched { 1 } else { 2 };
         let silent = (lane.expired > 0).then(|| {
             let first_us = lane.inflight.front().map_or(0, |token| token.since_us);
-            lane.heard_us.max(first_us).max(ready_us) + patience * timeout_us
+            if watched {
+                return overdue_us(lane, timeout_us);
+            }
+            lane.heard_us.max(first_us).max(ready_us) + 2 * timeout_us
         });
         next.into_iter().chain(silent).min()
     }
@@ -194,4 +196,13 @@ impl Relay {
             self.close_for_output(id);
         }
     }
+}
+
+/// When the connection to a watched primary is given up: the oldest request has no answer in its time, and
+/// for half of that time nothing came at all. (A node that freezes in the middle of its work has answered
+/// something after that request was sent.)
+fn overdue_us(lane: &Lane, timeout_us: u64) -> u64 {
+    let ready_us = lane.watch.as_ref().map_or(0, |watch| watch.ready_us);
+    let asked_us = lane.inflight.front().map_or(0, |token| token.since_us).max(ready_us);
+    (asked_us + timeout_us).max(lane.heard_us + timeout_us / 2)
 }

@@ -101,6 +101,8 @@ class Benchmark(Load):
     unit: str = "request"
     # Bytes of value × clients: a fresh process, so that what it takes for them can be seen.
     in_flight: int = 0
+    # As many connections for each core of the proxy.
+    each_core: bool = False
 
     @property
     def clients(self):
@@ -109,12 +111,20 @@ class Benchmark(Load):
     def requests(self, base):
         return max(2 * self.clients, int(base * self.share))
 
+    def clients_of(self, proxy):
+        two = self.each_core and proxy.name == "corelay-2cores"
+        return self.clients * (2 if two else 1)
+
     def words(self, proxy, requests):
+        # Of two options of a name the last counts.
         return ["redis-benchmark", "-h", "127.0.0.1", "-p", str(proxy.port.number),
-                "-n", str(requests), "-r", str(self.keys), *self.args]
+                "-n", str(requests), "-r", str(self.keys), *self.args,
+                "-c", str(self.clients_of(proxy))]
 
     def said(self, base):
-        return f"redis-benchmark -n {self.requests(base)} -r {self.keys} {' '.join(self.args)}"
+        more = ", for two cores twice as many connections" if self.each_core else ""
+        words = f"-n {self.requests(base)} -r {self.keys} {' '.join(self.args)}"
+        return f"redis-benchmark {words}{more}"
 
     def run(self, proxy, base):
         requests, at_rest = self.requests(base), 0
@@ -125,7 +135,8 @@ class Benchmark(Load):
             at_rest = proxy.memory("VmRSS")
         proxy.forget_peak()
         # Connections, buffers and code are warm before the clock starts.
-        benchmark(self.words(proxy, max(self.clients, min(WARM_UP, requests // 5))), proxy)
+        warm_up = max(self.clients_of(proxy), min(WARM_UP, requests // 5))
+        benchmark(self.words(proxy, warm_up), proxy)
         if not self.in_flight:
             proxy.forget_peak()
         before = proxy.cpu()
@@ -136,7 +147,7 @@ class Benchmark(Load):
         sample = Sample(
             requests=done,
             requests_a_second=done / seconds,
-            mean_ms=seconds * 1e3 * self.clients / done,
+            mean_ms=seconds * 1e3 * self.clients_of(proxy) / done,
             # Of GET and SET the worse one.
             p50_ms=max(test["p50"] for test in tests),
             p99_ms=max(test["p99"] for test in tests),
@@ -340,6 +351,16 @@ LOADS = {
         "2 cores instead of 1: the load p16", ("corelay", "corelay-2cores"),
         (Aim(1.10, "corelay", whose="corelay-2cores"),), args=("-c", "50", "-P", "16", *SMALL),
         share=4,
+    ),
+    "cores-each": Benchmark(
+        "2 cores instead of 1, each with the connections of p1", ("corelay", "corelay-2cores"),
+        (Aim(1.10, "corelay", whose="corelay-2cores"),), args=("-c", "50", "-P", "1", *SMALL),
+        each_core=True,
+    ),
+    "cores16-each": Benchmark(
+        "2 cores instead of 1, each with the connections of p16", ("corelay", "corelay-2cores"),
+        (Aim(1.10, "corelay", whose="corelay-2cores"),), args=("-c", "50", "-P", "16", *SMALL),
+        share=4, each_core=True,
     ),
     "pin-p1": Benchmark(
         "the load p1, proxy on a CPU of its own",

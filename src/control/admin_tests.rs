@@ -82,7 +82,7 @@ fn every_page_of_the_index_is_there() {
         assert!([200, 503].contains(&status) && !body.is_empty(), "{page}: {status} {body}");
         count += 1;
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 6);
     assert_eq!(get(&admin, "/healthz?verbose=1"), (200, "ok\n".to_owned()));
 }
 

@@ -194,14 +194,16 @@ fn passwords_of_sentinels_and_nodes_are_given() {
         node_password: Some("back-door"),
         ..Watching::default()
     });
-    let auth = "[pool.backend_auth]\npassword = \"back-door\"\n";
-    let proxy = proxy_of(&watched, "", auth);
+    let proxy = proxy_of(&watched, "", "");
     let address = watched.shards[0].nodes[0].address().to_string();
     assert_eq!(primary(&proxy, "shard1"), address);
     assert_eq!(proxy.client().exchange(&["SET", "a", "1"]), Value::ok());
     drop(proxy);
     // Without the nodes' password nothing is verified, and the log says why.
-    let proxy = proxy_of(&watched, "", "");
+    let toml = watched.pool_toml();
+    let (without, _) = toml.split_once("[pool.backend_auth]").unwrap();
+    let tables = without.to_owned();
+    let proxy = Proxy::start(&[], &Options { tables, ..Options::default() });
     wait_until(PATIENCE, "the log says what is missing", || proxy.log().contains("NOAUTH"));
     assert_eq!(primary(&proxy, "shard1"), "");
 }

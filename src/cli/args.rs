@@ -191,7 +191,7 @@ Exit codes: 0 done, 1 not done (the last line says why).")]
         #[arg(short, long, value_name = "NAME")]
         pool: Option<String>,
         /// The proxy's admin_listen
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9180")]
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9180", value_parser = address)]
         admin: SocketAddr,
     },
 

@@ -45,6 +45,7 @@ impl Default for Clients {
 pub struct Checking {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Account>>,
+    idler: Option<JoinHandle<Duration>>,
     tags: Vec<String>,
     started: Instant,
 }
@@ -71,7 +72,9 @@ impl Checking {
             std::thread::spawn(move || client.run(&stop, pause))
         };
         let clients = homes.enumerate().map(spawn).collect();
-        Checking { stop, clients, tags: tags.to_vec(), started }
+        let end = Arc::clone(&stop);
+        let idler = std::thread::spawn(move || longest_pause(&end));
+        Checking { stop, clients, idler: Some(idler), tags: tags.to_vec(), started }
     }
 
     pub fn started(&self) -> Instant {
@@ -89,6 +92,7 @@ impl Checking {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
+        account.paused = self.idler.take().and_then(|idler| idler.join().ok()).unwrap_or_default();
         account.settle(&self.tags, store);
         account
     }
@@ -100,6 +104,18 @@ impl Drop for Checking {
         self.stop.store(true, Ordering::SeqCst);
         self.clients.drain(..).for_each(|client| drop(client.join()));
     }
+}
+
+/// The longest that this machine kept a thread waiting which wanted next to nothing of it.
+fn longest_pause(stop: &AtomicBool) -> Duration {
+    const NAP: Duration = Duration::from_millis(5);
+    let mut longest = Duration::ZERO;
+    while !stop.load(Ordering::SeqCst) {
+        let since = Instant::now();
+        std::thread::sleep(NAP);
+        longest = longest.max(since.elapsed().saturating_sub(NAP));
+    }
+    longest
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

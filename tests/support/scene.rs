@@ -23,6 +23,9 @@ pub const SWITCH_MAX: Duration = Duration::from_millis(100);
 /// and less than any failover.
 pub const OTHERS_WAIT_MAX: Duration = Duration::from_millis(1_000);
 
+/// The sentinels call nothing down, however long the machine pauses.
+const CALM: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 pub struct Scene {
     /// Dropped first: it should not see its shards die.
@@ -44,16 +47,32 @@ impl Scene {
     pub fn start_with(watching: &Watching, pool: &str) -> Scene {
         let watched = Watched::start_with(watching);
         let proxy = Proxy::start(&[], &options(&watched, pool));
-        let tags = tags(&proxy, &watched);
-        Scene { proxy, watched, tags, loads: Cell::new(0) }
+        Scene::of(watched, proxy)
     }
 
     /// The pool gives up on a request after `timeout_ms`.
     pub fn start_with_timeout(watching: &Watching, timeout_ms: u64) -> Scene {
         let watched = Watched::start_with(watching);
         let proxy = Proxy::start(&[], &Options { timeout_ms, ..options(&watched, "") });
+        Scene::of(watched, proxy)
+    }
+
+    fn of(watched: Watched, proxy: Proxy) -> Scene {
+        (0..watched.shards.len()).for_each(|shard| watched.set_down_after(shard, CALM));
         let tags = tags(&proxy, &watched);
         Scene { proxy, watched, tags, loads: Cell::new(0) }
+    }
+
+    /// The sentinels call this shard's primary down after a second, until [`Scene::wait_moved`].
+    pub fn alert(&self, shard: usize) {
+        self.watched.set_down_after(shard, Duration::from_secs(1));
+    }
+
+    /// Waits until the sentinels have moved the primary to this node, and see to it that they leave
+    /// it there.
+    pub fn wait_moved(&self, shard: usize, node: usize) {
+        self.watched.wait_primary(shard, node);
+        self.watched.set_down_after(shard, CALM);
     }
 
     /// For as long as `period`, or until it is made a replica, the node is asked nothing.
@@ -147,7 +166,15 @@ fn tags(proxy: &Proxy, watched: &Watched) -> Vec<String> {
 pub struct SwitchWatch {
     ended: Arc<AtomicBool>,
     known: JoinHandle<Option<Instant>>,
-    served: JoinHandle<Option<Instant>>,
+    served: JoinHandle<Served>,
+}
+
+/// What the watch of the new primary has seen.
+#[derive(Debug, Default)]
+struct Served {
+    at: Option<Instant>,
+    /// When it looked.
+    looks: Vec<Instant>,
 }
 
 impl SwitchWatch {
@@ -168,15 +195,25 @@ impl SwitchWatch {
         SwitchWatch { ended, known, served }
     }
 
-    /// How long the proxy took: from the first sentinel that named the node to its first read.
-    pub fn switched_in(self) -> Duration {
+    /// From the first sentinel that named the node to its first read. That is what the proxy took,
+    /// and what the machine had no CPU for: the longest pause of the watch itself, which does no more
+    /// than the least of the half a dozen threads and processes through which a switch goes.
+    pub fn expect_in_time(self) {
         self.ended.store(true, Ordering::SeqCst);
         let known = self.known.join().expect("a thread").expect("a sentinel that named the node");
-        let served = self.served.join().expect("a thread").expect("a read that it served");
-        served.saturating_duration_since(known)
+        let served = self.served.join().expect("a thread");
+        let first = served.at.expect("a read that it served");
+        let took = first.saturating_duration_since(known);
+        let looks = served.looks.windows(2).filter(|pair| pair[1] > known && pair[0] < first);
+        let pause = looks.map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
+        note(&format!("switched in {took:?}; the watch itself paused {pause:?}"));
+        let allowed = SWITCH_MAX + HOPS * pause.saturating_sub(2 * LOOK_EVERY);
+        assert!(took <= allowed, "the switch took {took:?}; the watch paused {pause:?} at most");
     }
 }
 
+/// Sentinel, the watcher's link, its rules, ROLE of the node, the core, the node.
+const HOPS: u32 = 6;
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 fn first_named(
@@ -197,16 +234,17 @@ fn first_named(
     None
 }
 
-fn first_served(mut node: Look, ended: &AtomicBool) -> Option<Instant> {
-    let mut before = None;
-    while !ended.load(Ordering::SeqCst) {
+fn first_served(mut node: Look, ended: &AtomicBool) -> Served {
+    let (mut before, mut served) = (None, Served::default());
+    while !ended.load(Ordering::SeqCst) && served.at.is_none() {
         if let Some(replies) = node.try_ask(&[&["INFO", "commandstats"]]) {
             let reads = calls_in(&replies[0], "get");
             if reads > *before.get_or_insert(reads) {
-                return Some(Instant::now());
+                served.at = Some(Instant::now());
             }
         }
+        served.looks.push(Instant::now());
         std::thread::sleep(LOOK_EVERY);
     }
-    None
+    served
 }

@@ -166,6 +166,17 @@ impl Watched {
         });
     }
 
+    /// From now on the sentinels call this shard's primary down after `period`. On a machine that is
+    /// busy a second is soon over: then they move what nobody wanted to be moved, back to an empty
+    /// node for instance.
+    pub fn set_down_after(&self, shard: usize, period: Duration) {
+        let (name, period) = (&self.shards[shard].name, period.as_millis().to_string());
+        for sentinel in &self.sentinels {
+            // One that is stopped stays as it is.
+            sentinel.try_ask(&["SENTINEL", "SET", name, "down-after-milliseconds", &period]);
+        }
+    }
+
     /// `SENTINEL FAILOVER` by hand, at the sentinel with this index; asked again while the replica
     /// is not yet known to be good for it.
     pub fn fail_over(&self, sentinel: usize, shard: usize) {

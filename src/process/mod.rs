@@ -352,8 +352,8 @@ const BUSY_TURNS: u64 = 20;
 /// system: by itself it does so only when it is asked for more.
 const GIVE_BACK_BYTES: usize = 1024 * 1024;
 
-/// How long the boot waits for sentinels to name all primaries. No longer: what is asked of a shard whose
-/// primary comes later is held, and the others have nothing to wait for.
+/// How long the boot waits for sentinels to name all primaries. No longer: what is asked of a shard
+/// whose primary comes later is held, and the others have nothing to wait for.
 const FIRST_PRIMARIES: Duration = Duration::from_millis(150);
 /// How often the cores are looked at: a dead one is noticed within this time.
 const LOOK_AT_CORES: Duration = Duration::from_millis(100);

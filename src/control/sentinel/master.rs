@@ -11,9 +11,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::hearing::{Hearing, voices};
 use super::node::Seen;
 use super::pace::Pace;
-use super::verdict::{Address, Choice, Count, Refusal, Said, Voice, Word, verdict};
+use super::promotion::{Promotion, Step};
+use super::verdict::{Address, Choice, Count, Refusal, verdict};
+use super::words::TROUBLE;
 
 /// Time since the watcher began.
 pub(super) type Moment = Duration;
@@ -48,6 +51,8 @@ const ALERT: Duration = Duration::from_secs(15);
 pub(super) struct Rules {
     pub(super) quorum_required: bool,
     pub(super) quorum_grace: Duration,
+    /// How long clients wait for a primary at most.
+    pub(super) hold: Duration,
 }
 
 /// What is in force.
@@ -58,6 +63,8 @@ pub(super) struct InForce {
     pub(super) config_epoch: u64,
     pub(super) verified: u64,
     pub(super) writable: bool,
+    /// Nothing more is sent to it, or is again; `None`: that is not ours to say.
+    pub(super) paused: Option<bool>,
 }
 
 /// What began when, and why.
@@ -65,33 +72,6 @@ pub(super) struct InForce {
 pub(super) struct Notice {
     pub(super) at: Moment,
     pub(super) why: String,
-}
-
-/// A fresh answer about this master, with the moment of its question.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Heard<'a> {
-    pub(super) asked: Moment,
-    pub(super) voice: Voice<'a>,
-}
-
-impl Heard<'_> {
-    /// What it said, if it knows the master.
-    pub(super) fn said(&self) -> Option<&Said> {
-        match self.voice.word {
-            Word::Known(said) => Some(said),
-            Word::Unknown => None,
-        }
-    }
-}
-
-/// What is known of the sentinels in general.
-#[derive(Clone, Debug)]
-pub(super) struct Hearing<'a> {
-    pub(super) heard: Vec<Heard<'a>>,
-    /// Sentinels that the configuration lists, each once.
-    pub(super) configured: usize,
-    /// The last moment for which no sentinel that can be reached owes an answer.
-    pub(super) complete_since: Moment,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +93,15 @@ pub(super) enum Change {
     ConfirmedAlone,
     /// No majority of the sentinels for too long: no writes.
     ReadOnly,
+    /// A sentinel promotes the replica: nothing more is sent to the old primary.
+    Paused,
+}
+
+impl Change {
+    /// Whether it tells of a verification.
+    pub(super) fn is_verified(&self) -> bool {
+        !matches!(self, Change::ReadOnly | Change::Paused)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -133,6 +122,7 @@ enum Purpose {
 #[derive(Debug)]
 pub(super) struct Master {
     rules: Rules,
+    promotion: Promotion,
     pub(super) in_force: Option<InForce>,
     /// Since when answers are needed, and why.
     pub(super) doubt: Option<Notice>,
@@ -162,6 +152,7 @@ impl Master {
         let begin = Notice { at: now, why: "start".to_owned() };
         Master {
             rules,
+            promotion: Promotion::new(rules.hold),
             in_force: None,
             doubt: Some(begin.clone()),
             noticed: Some(begin),
@@ -191,6 +182,13 @@ impl Master {
         self.begin_doubt(why.to_owned(), now);
     }
 
+    /// A sentinel is about to promote a replica of the master at `old`.
+    pub(super) fn promoting(&mut self, old: &Address, now: Moment) {
+        if self.in_force.as_ref().is_some_and(|current| current.address == *old) {
+            self.promotion.announced(now);
+        }
+    }
+
     /// Something happened to the master, or, if not `of_itself`, to what belongs to it, as a
     /// sentinel says.
     pub(super) fn signal(&mut self, kind: &str, of_itself: bool, now: Moment) {
@@ -207,6 +205,9 @@ impl Master {
                 self.alert_until = now + ALERT;
                 self.notice(kind.to_owned(), now);
                 self.pace = Pace::new(now);
+                if kind.starts_with('-') && self.promotion.given_up(now) {
+                    self.begin_doubt(kind.to_owned(), now);
+                }
             }
             _ => {}
         }
@@ -232,6 +233,14 @@ impl Master {
             self.noticed = None;
         }
         self.count_heard(hearing, now);
+        match (self.promotion.step(now), &mut self.in_force) {
+            (Some(Step::Pause), Some(current)) => {
+                current.paused = Some(true);
+                return Some(Act::Publish(Change::Paused));
+            }
+            (Some(Step::Overdue), _) => self.begin_doubt("a promotion takes too long".into(), now),
+            _ => {}
+        }
         if let Some(act) = self.mind_the_quorum(now) {
             return Some(act);
         }
@@ -307,10 +316,15 @@ impl Master {
             config_epoch,
             verified: before.as_ref().map_or(0, |before| before.verified) + 1,
             writable: !(alone && self.rules.quorum_required),
+            paused: before
+                .as_ref()
+                .and_then(|before| before.paused.filter(|yes| *yes))
+                .map(|_| false),
         });
         let in_a_row =
             if stays && now < self.confirmed.1 + CALM { self.confirmed.0 + 1 } else { 0 };
         self.confirmed = (in_a_row, now);
+        self.promotion.ended(!stays, now);
         self.doubt = None;
         self.refusal = None;
         self.alert_until = now;
@@ -450,32 +464,6 @@ impl Master {
         Some(Act::Look { number, address, wanted })
     }
 }
-
-/// What was asked since then.
-fn voices<'a>(hearing: &Hearing<'a>, since: Moment) -> Vec<Voice<'a>> {
-    hearing.heard.iter().filter(|heard| heard.asked >= since).map(|heard| heard.voice).collect()
-}
-
-/// Events after which another master may follow, or has.
-const TROUBLE: [&str; 17] = [
-    "+sdown",
-    "+odown",
-    "+new-epoch",
-    "+try-failover",
-    "+vote-for-leader",
-    "+elected-leader",
-    "+failover-state-select-slave",
-    "+selected-slave",
-    "+failover-state-send-slaveof-noone",
-    "+failover-state-wait-promotion",
-    "+promoted-slave",
-    "+failover-state-reconf-slaves",
-    "+switch-master",
-    "+config-update-from",
-    "+convert-to-slave",
-    "+reboot",
-    "+reset-master",
-];
 
 #[cfg(test)]
 #[path = "master_tests.rs"]

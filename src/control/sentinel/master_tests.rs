@@ -1,4 +1,6 @@
 use super::*;
+use crate::control::sentinel::hearing::Heard;
+use crate::control::sentinel::verdict::{Said, Voice, Word};
 
 const OLD: &str = "10.0.0.1";
 const NEW: &str = "10.0.0.2";
@@ -37,7 +39,7 @@ struct World {
 
 impl World {
     fn new(quorum_required: bool) -> World {
-        let rules = Rules { quorum_required, quorum_grace: ms(2_000) };
+        let rules = Rules { quorum_required, quorum_grace: ms(2_000), hold: ms(5_000) };
         let master = Master::new(rules, ms(0));
         World { master, now: ms(0), words: [const { None }; 3], reachable: [true; 3] }
     }
@@ -109,6 +111,43 @@ impl World {
 
     fn verified(&self) -> u64 {
         self.master.in_force.as_ref().unwrap().verified
+    }
+}
+
+#[test]
+fn a_promotion_pauses_the_old_primary_until_the_new_one_is_verified() {
+    let mut world = World::settled(false);
+    world.after(100).master.promoting(&address(NEW), ms(100));
+    world.all_say(OLD, 1);
+    assert_eq!(world.step(), None, "that is not the primary in force");
+    world.master.promoting(&address(OLD), ms(100));
+    assert_eq!(world.step(), Some(Act::Publish(Change::Paused)));
+    assert_eq!(world.master.in_force.as_ref().unwrap().paused, Some(true));
+    world.after(900).all_say(OLD, 1);
+    assert_eq!(world.step(), None, "it is neither verified again nor paused again");
+    world.after(10).all_say(NEW, 2);
+    let number = world.looks_at(NEW);
+    let from = Some(socket(OLD));
+    assert_eq!(world.is_master(number, NEW), Some(Change::Moved { from }));
+    assert_eq!(world.master.in_force.as_ref().unwrap().paused, Some(false));
+}
+
+#[test]
+fn a_promotion_that_is_given_up_or_takes_too_long_ends_the_pause_by_a_verification() {
+    let abort = "-failover-abort-slave-timeout";
+    for (pause, event) in [(100, Some(abort)), (2_600, None)] {
+        let mut world = World::settled(false);
+        world.master.promoting(&address(OLD), ms(0));
+        assert_eq!(world.step(), Some(Act::Publish(Change::Paused)));
+        world.after(pause);
+        if let Some(event) = event {
+            world.master.signal(event, true, world.now);
+        }
+        assert_eq!(world.step(), None, "the answers are from before");
+        world.after(1).all_say(OLD, 1);
+        let number = world.looks_at(OLD);
+        assert_eq!(world.is_master(number, OLD), Some(Change::Confirmed));
+        assert_eq!(world.master.in_force.as_ref().unwrap().paused, Some(false));
     }
 }
 

@@ -14,10 +14,12 @@
 //! ```
 
 pub(super) mod ask;
+mod hearing;
 mod link;
 mod master;
 mod node;
 mod pace;
+mod promotion;
 mod sentinels;
 mod tell;
 mod verdict;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::hearing::Heard;
 use super::link::{self, Answer, Ask, Peer, Tasks};
-use super::master::{Heard, Moment};
+use super::master::Moment;
 use super::verdict::{Address, Voice, Word};
 use super::watch::Event;
 use super::words::Named;

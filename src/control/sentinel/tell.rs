@@ -106,6 +106,10 @@ impl Teller {
                 log.warn(message, &[&of[..], &timed].concat());
                 self.add(shard.pool, shard.shard, WatchMetric::VerificationsAlone);
             }
+            Change::Paused => {
+                let message = "requests are held: a sentinel promotes the replica";
+                log.info(message, &of);
+            }
             Change::ReadOnly => {
                 let (known, answering) = (shard.master.count.known, shard.master.count.answered);
                 let count: [Field<'_>; 2] = [("sentinels", &known), ("answering", &answering)];
@@ -113,7 +117,7 @@ impl Teller {
                 log.error(message, &[&of[..], &count].concat());
             }
         }
-        if *change != Change::ReadOnly {
+        if change.is_verified() {
             self.add(shard.pool, shard.shard, WatchMetric::Verifications);
         }
     }

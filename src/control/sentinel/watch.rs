@@ -11,9 +11,11 @@ use ahash::AHashSet;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::hearing::Hearing;
 use super::link::Answer;
-use super::master::{Act, Change, Hearing, Master, Moment, Rules};
+use super::master::{Act, Change, Master, Moment, Rules};
 use super::node::{self, Seen};
+use super::promotion::ANNOUNCED_BY;
 use super::sentinels::Sentinels;
 use super::tell::Teller;
 use super::wire::Lookup;
@@ -125,6 +127,7 @@ impl Watch {
             let rules = Rules {
                 quorum_required: sentinel.quorum_required,
                 quorum_grace: Duration::from_millis(sentinel.quorum_grace_ms),
+                hold: Duration::from_millis(pool.hold_ms),
             };
             for (number, shard) in pool.shards.iter().enumerate() {
                 let known = names.iter().position(|name| *name == shard.name);
@@ -260,6 +263,9 @@ impl Watch {
         for shard in &mut self.shards {
             if self.names.get(shard.name) == Some(name) {
                 shard.master.signal(&signal.kind, signal.of_itself, now);
+                if let Some(old) = signal.of.as_ref().filter(|_| signal.kind == ANNOUNCED_BY) {
+                    shard.master.promoting(old, now);
+                }
             }
         }
     }
@@ -335,10 +341,11 @@ impl Watch {
             published.primary = Some(NodeEndpoint::Tcp(current.at));
             published.verified = current.verified;
             published.writable = current.writable;
+            published.paused = current.paused.unwrap_or(published.paused);
         });
         let name = self.names.get(shard.name).map_or("?", String::as_str);
         self.teller.published(shard, name, change, epoch, now);
-        if *change != Change::ReadOnly {
+        if change.is_verified() {
             shard.master.noticed = None;
         }
         if self.shards.iter().all(|shard| shard.master.in_force.is_some())

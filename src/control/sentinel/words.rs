@@ -29,6 +29,8 @@ pub(super) struct Signal {
     pub(super) master: Option<String>,
     /// It is about the master itself, not about a replica or another sentinel of it.
     pub(super) of_itself: bool,
+    /// That master's address, where a replica of it is the subject.
+    pub(super) of: Option<Address>,
 }
 
 /// The word of SENTINEL MASTER and SENTINEL GET-MASTER-ADDR-BY-NAME, asked in this order: so an
@@ -113,7 +115,8 @@ pub(super) fn signal(message: &[u8]) -> Option<Signal> {
     }
     let (_pattern, kind, payload) = (parts.next()??, parts.next()??, parts.next()??);
     let of_itself = payload.starts_with("master ");
-    Some(Signal { master: master_of(&kind, &payload), of_itself, kind })
+    let (master, of) = (master_of(&kind, &payload), address_of(&payload));
+    Some(Signal { master, of_itself, of, kind })
 }
 
 /// The master that an event is about.
@@ -130,6 +133,34 @@ fn master_of(kind: &str, payload: &str) -> Option<String> {
     };
     Some((*name).to_owned())
 }
+
+/// The address of the master whose replica or sentinel an event is about: … @ name host port
+fn address_of(payload: &str) -> Option<Address> {
+    let (_, master) = payload.split_once(" @ ")?;
+    let mut words = master.split(' ').skip(1);
+    Some(Address { host: words.next()?.to_owned(), port: words.next()?.parse().ok()? })
+}
+
+/// Events after which another master may follow, or has.
+pub(super) const TROUBLE: [&str; 17] = [
+    "+sdown",
+    "+odown",
+    "+new-epoch",
+    "+try-failover",
+    "+vote-for-leader",
+    "+elected-leader",
+    "+failover-state-select-slave",
+    "+selected-slave",
+    "+failover-state-send-slaveof-noone",
+    "+failover-state-wait-promotion",
+    "+promoted-slave",
+    "+failover-state-reconf-slaves",
+    "+switch-master",
+    "+config-update-from",
+    "+convert-to-slave",
+    "+reboot",
+    "+reset-master",
+];
 
 /// The text of a string reply.
 fn text(reply: &[u8]) -> Option<String> {

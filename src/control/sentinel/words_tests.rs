@@ -96,6 +96,9 @@ fn events_name_their_master() {
         |payload: &str| signal(&list(&["pmessage", "*", "-sdown", payload])).unwrap().of_itself;
     assert!(of_itself("master shard1 10.0.0.1 6379"));
     assert!(!of_itself("sentinel abc 10.0.0.7 26379 @ shard1 10.0.0.1 6379"));
+    let payload = "slave 10.0.0.2:6379 10.0.0.2 6379 @ shard1 10.0.0.1 6379";
+    let promoted = signal(&list(&["pmessage", "*", "+promoted-slave", payload])).unwrap();
+    assert_eq!(promoted.of.unwrap().to_string(), "10.0.0.1:6379");
     assert_eq!(of("+new-epoch", "7"), None);
     assert_eq!(of("+tilt", "#tilt mode entered"), None);
     assert_eq!(signal(&list(&["psubscribe", "*", "1"])), None);

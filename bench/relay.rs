@@ -55,6 +55,11 @@ fn answer(mut bytes: &[u8], out: &mut Vec<u8>) {
                 out.extend_from_slice(b"*1\r\n$6\r\nmaster\r\n"); // ROLE
                 GREETING.len()
             }
+            // A fence.
+            (b'2', b'P') => {
+                out.extend_from_slice(&bytes[14..53]);
+                53
+            }
             (b'2', b'G') => {
                 value(&bytes[18..18 + KEY_BYTES], out);
                 18 + KEY_BYTES + 2

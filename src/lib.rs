@@ -84,6 +84,7 @@
 //!
 //!  flush ─▶ send_output for each Relay::next_dirty
 //!    Relay::take_output ─▶ Sockets::send      one write for each connection and turn
+//!      put_fence                              now and then: is the lane still in step?
 //! ```
 //!
 //! Limits are checked where bytes come in (`may_take_in`) and where they wait (`stall_feeder`,

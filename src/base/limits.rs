@@ -81,6 +81,9 @@ pub const QUORUM_GRACE_MS: u64 = 2_000;
 /// A planned switchover needs a hold of so many ms: 1 s or 2 for the sentinels' failover, and as much
 /// for what is under way to end and for the replicas to catch up.
 pub const SWITCHOVER_HOLD_MIN_MS: u64 = 3_000;
+/// Time between two fences of a lane in use, ms, default: so long may a redis-server that is out of
+/// step go on unnoticed, and 40 bytes a second and lane are nothing.
+pub const FENCE_INTERVAL_MS: u64 = 1_000;
 /// Databases that SELECT accepts, default (as redis).
 pub const DATABASES: u32 = 16;
 

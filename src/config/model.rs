@@ -62,6 +62,8 @@ pub struct PoolConfig {
     pub timeout_ms: Option<u64>,
     /// Connect and hand-shake of a lane, ms.
     pub connect_timeout_ms: u64,
+    /// Time between two fences on a lane in use, ms; 0: none.
+    pub fence_interval_ms: u64,
     pub lanes_per_node: usize,
     /// Lanes (RESP2, default database) are connected at start, not at the first request.
     pub preconnect: bool,

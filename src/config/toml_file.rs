@@ -251,6 +251,7 @@ fn pool_values(table: &Table<'_, '_>) -> PoolConfig {
         shards: Vec::new(),
         timeout_ms: table.integer_or_none("timeout_ms"),
         connect_timeout_ms: table.integer("connect_timeout_ms"),
+        fence_interval_ms: table.integer("fence_interval_ms"),
         lanes_per_node: table.size("lanes_per_node"),
         preconnect: table.boolean("preconnect"),
         sentinel: None,

@@ -111,6 +111,7 @@ fn pool_value(pool: &PoolConfig, name: &str) -> Option<String> {
         "char_signedness" => quoted(name_of(&SIGNEDNESSES, &pool.char_signedness)),
         "timeout_ms" => pool.timeout_ms.map_or(quoted("none"), |timeout| timeout.to_string()),
         "connect_timeout_ms" => pool.connect_timeout_ms.to_string(),
+        "fence_interval_ms" => pool.fence_interval_ms.to_string(),
         "lanes_per_node" => pool.lanes_per_node.to_string(),
         "preconnect" => pool.preconnect.to_string(),
         "hold_ms" => pool.hold_ms.to_string(),

@@ -29,7 +29,7 @@ use crate::stats::cells::ShardMetric;
 pub(super) struct Watch {
     /// Index into `Relay::holds`.
     pub(super) hold: u32,
-    /// The bytes of the requests in flight: one entry for each token.
+    /// The bytes of the requests in flight: one entry for each token, an empty one for a fence.
     pub(super) kept: Kept,
     /// Requests that come before those in flight, on the next connection: refused by this one.
     pub(super) refused: VecDeque<Token>,
@@ -92,6 +92,11 @@ impl Lane {
     /// Bytes of requests that are kept on this lane.
     pub(super) fn kept_bytes(&self) -> usize {
         self.watch.as_ref().map_or(0, |watch| watch.kept.bytes())
+    }
+
+    /// Whether requests are in flight, fences aside: those serve nobody.
+    pub(super) fn is_asked(&self) -> bool {
+        self.inflight.iter().any(|token| token.target != Target::Fence)
     }
 
     /// Requests that wait until they may be sent.
@@ -200,7 +205,7 @@ impl Relay {
         let waiting = watch.kept.behind(sent);
         lane.outbox.put(waiting, &mut self.chunks);
         self.lane_bytes += waiting.len();
-        let asked = !lane.inflight.is_empty();
+        let asked = lane.is_asked();
         let timeout_ms = self.pools[pool.index()].config.timeout_ms;
         if let (true, Some(timeout_ms)) = (asked, timeout_ms) {
             let until_us = now.mono_us.saturating_add(timeout_ms.saturating_mul(US_PER_MS));
@@ -229,7 +234,10 @@ impl Relay {
             _ => self.doubt(pool, shard, (loss != Loss::Moved).then_some(&why), now),
         }
         let replay = self.pools[pool.index()].config.replay;
-        let failures = self.sift(index, |at, _, bytes| lost.judge(replay, at, bytes));
+        let failures = self.sift(index, |at, token, bytes| match token.target {
+            Target::Fence => Err(Failure::Silent),
+            _ => lost.judge(replay, at, bytes),
+        });
         let failed = failures.iter().filter(|(at, _, _)| *at < lost.sent).count();
         let repeated = lost.sent.saturating_sub(failed);
         self.stats.shard(pool, shard, ShardMetric::Repeated).add(repeated as u64);

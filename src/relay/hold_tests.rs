@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::base::ids::{ClientId, PoolId, ShardId};
 use crate::config::model::Replay;
 use crate::relay::api::Report;
-use crate::relay::lane::LaneState;
+use crate::relay::lane::{LaneState, Target};
 use crate::relay::world::{Store, World, req, watched_config};
 use crate::stats::cells::ShardMetric;
 use crate::topology::NodeEndpoint;
@@ -70,7 +70,8 @@ fn reads_and_what_was_not_sent_wait_and_a_write_hears_that_its_outcome_is_unknow
     promote(&mut world);
     let expected = format!("$1\r\nw\r\n{UNKNOWN}$1\r\nw\r\n+OK\r\n$1\r\nx\r\n");
     assert_eq!(world.heard(client), expected, "the store had executed the write");
-    assert_eq!(world.stores[1].seen, ["ROLE", "CLIENT", "PING", "GET", "GET", "SET", "GET"]);
+    let seen = ["ROLE", "CLIENT", "PING", "GET", "GET", "SET", "GET", "PING"];
+    assert_eq!(world.stores[1].seen, seen, "and a fence behind them");
     let first = std::iter::from_fn(|| world.relay.next_report())
         .find(|report| matches!(report, Report::FirstReply { verified: 2, .. }));
     assert!(first.is_some(), "the first reply of the new primary is told");
@@ -303,6 +304,87 @@ fn idempotent_writes_are_repeated_where_a_pool_allows_it() {
     world.lose(0);
     promote(&mut world);
     assert_eq!(world.heard(client), format!("+OK\r\n{UNKNOWN}:0\r\n"));
+}
+
+/// Whether a fence stands behind the requests that are in flight.
+fn fence_in_flight(world: &World) -> bool {
+    world.relay.lanes[0].inflight.back().is_some_and(|token| token.target == Target::Fence)
+}
+
+#[test]
+fn a_fence_is_neither_repeated_nor_held() {
+    let (mut world, client) = world();
+    world.advance(1_000);
+    world.silence(0);
+    world.say(client, &[req("GET k"), req("SET k w")].concat());
+    assert!(fence_in_flight(&world));
+    world.lose(0);
+    assert_eq!(world.relay.lanes[0].inflight.len(), 1, "the read");
+    world.say(client, &req("GET k"));
+    promote(&mut world);
+    assert_eq!(world.heard(client), format!("$1\r\nw\r\n{UNKNOWN}$1\r\nw\r\n"));
+    assert_eq!(world.stores[1].seen, ["ROLE", "CLIENT", "PING", "GET", "GET", "PING"]);
+    assert_eq!(count(&world, ShardMetric::UnknownOutcomes), 1, "a fence is no write");
+    assert_eq!(count(&world, ShardMetric::Repeated), 1);
+    // A server that refuses answers it; the connection ends with that.
+    world.advance(1_000);
+    world.silence(1);
+    let seen = world.stores[1].seen.len();
+    world.stores[1].refusal = Some(READONLY);
+    world.say(client, &[req("SET k x"), req("GET k")].concat());
+    assert!(fence_in_flight(&world));
+    world.unsilence(1);
+    assert_eq!(world.stores[1].seen[seen..], ["SET", "GET", "PING"]);
+    assert_eq!(state(&world), LaneState::Held);
+    assert_eq!(count(&world, ShardMetric::Refused), 2);
+    world.stores[1].refusal = None;
+    world.publish(0, |shard| shard.verified += 1);
+    assert_eq!(world.heard(client), "+OK\r\n$1\r\nx\r\n");
+    assert_eq!((world.relay.lane_bytes, world.relay.holds[0].kept_bytes), (0, 0));
+}
+
+#[test]
+fn a_fence_that_comes_back_wrong_ends_the_connection_of_a_watched_shard() {
+    let (mut world, client) = world();
+    world.advance(1_000);
+    world.silence(0);
+    world.say(client, &[req("GET k"), req("SET k w")].concat());
+    let lane = world.lane_of_shard(0);
+    suspicions(&mut world);
+    world.reply(lane, b"$1\r\nv\r\n+OK\r\n$1\r\nw\r\n");
+    world.run();
+    assert_eq!(
+        (world.heard(client).as_str(), state(&world)),
+        ("$1\r\nv\r\n+OK\r\n", LaneState::Held)
+    );
+    assert_eq!(suspicions(&mut world), [(1, false)]);
+    world.stores[0].silent = false;
+    world.say(client, &req("GET k"));
+    world.publish(0, |shard| shard.verified = 2);
+    assert_eq!(world.heard(client), "$1\r\nw\r\n");
+    assert_eq!((world.relay.lane_bytes, world.relay.holds[0].kept_bytes), (0, 0));
+}
+
+#[test]
+fn a_pause_is_over_although_a_fence_is_still_to_come_back() {
+    let (mut world, client) = world();
+    world.advance(1_000);
+    world.silence(0);
+    world.say(client, &req("SET k w"));
+    world.publish(0, |shard| shard.paused = true);
+    let lane = world.lane_of_shard(0);
+    let held = std::mem::take(&mut world.stores[0].held);
+    let fence = held.strip_prefix(b"+OK\r\n").unwrap();
+    world.reply(lane, b"+OK\r\n");
+    world.run();
+    assert!(fence_in_flight(&world));
+    world.publish(0, |shard| shard.paused = false);
+    assert_eq!(world.relay.holds[0].outage_us, None, "nobody waits");
+    world.say(client, &req("GET k"));
+    world.reply(lane, &[fence, b"$1\r\nw\r\n"].concat());
+    world.run();
+    assert_eq!(world.heard(client), "+OK\r\n$1\r\nw\r\n");
+    assert_eq!((state(&world), world.relay.lane_bytes), (LaneState::Ready, 0));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::base::ids::{ClientId, PoolId, ShardId};
 use crate::base::limits;
 use crate::command::shape::{Asked, Kinds};
 use crate::relay::hold::Watch;
+use crate::relay::step::Fence;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyScanner;
 
@@ -55,6 +56,7 @@ pub(super) struct Lane {
     /// The bytes of an unfinished reply.
     pub(super) tail: Vec<u8>,
     pub(super) flow: Flow,
+    pub(super) fence: Fence,
     pub(super) heard_us: u64,
     /// Clients that wait for this lane to drain.
     pub(super) feeders: Vec<ClientId>,
@@ -111,6 +113,8 @@ pub(super) enum Target {
     Client { client: ClientId, seq: u32 },
     /// Part `part` of a gather.
     Gather { index: u32, generation: u32, part: u32 },
+    /// The lane itself, which knows what it must hear.
+    Fence,
     /// Nobody: the reply is consumed and dropped (past its deadline, or our own SCRIPT LOAD).
     Nobody,
 }
@@ -144,6 +148,7 @@ impl Lane {
             scanner: ReplyScanner::default(),
             tail: Vec::new(),
             flow: Flow::Collect,
+            fence: Fence::default(),
             heard_us: 0,
             feeders: Vec::new(),
             watch: None,

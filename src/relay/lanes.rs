@@ -245,6 +245,10 @@ impl Relay {
             LaneState::Ready => {
                 // Requests are counted as they leave: once a turn, not one by one.
                 let requests = lane.inflight.len() - lane.sent;
+                if requests > 0 && self.turn_us >= lane.fence.due_us {
+                    self.put_fence(id.index);
+                }
+                let Some(lane) = self.lanes.get_mut(id.index as usize) else { return 0 };
                 lane.sent = lane.inflight.len();
                 let bytes = lane.outbox.take(into);
                 let cells = |metric| self.stats.shard(lane.pool, lane.shard, metric);
@@ -261,6 +265,7 @@ impl Relay {
             }
             _ => 0,
         };
+        let Some(lane) = self.lanes.get_mut(id.index as usize) else { return 0 };
         lane.sending_bytes += bytes;
         bytes
     }
@@ -332,6 +337,7 @@ impl Relay {
         lane.tail = Vec::new();
         lane.scanner = ReplyScanner::default();
         lane.flow = Flow::Collect;
+        lane.fence.forget();
         lane.expired = 0;
         lane.sent = 0;
         lane.sending_bytes = 0;
@@ -379,7 +385,7 @@ impl Relay {
             Target::Gather { index, generation, part } => {
                 self.gather_reply((index, generation), part, Reply::Lent(error), now);
             }
-            Target::Nobody => {}
+            Target::Fence | Target::Nobody => {}
         }
     }
 

@@ -162,6 +162,8 @@ pub struct Relay {
     sweep_us: u64,
     /// Time of the next look for idle clients.
     idle_sweep_us: u64,
+    /// When the last turn began, `Now::mono_us`.
+    turn_us: u64,
     clients_opened: u64,
     started_us: u64,
     /// Bytes that wait for clients, or came from them and are not taken in.
@@ -239,6 +241,7 @@ impl Relay {
             lost_lanes: Vec::new(),
             sweep_us: u64::MAX,
             idle_sweep_us: 0,
+            turn_us: now.mono_us,
             clients_opened: 0,
             started_us: now.mono_us,
             buffered_bytes: 0,

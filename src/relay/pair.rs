@@ -136,6 +136,9 @@ impl Relay {
         lane.sent = sent.saturating_sub(1);
         lane.failures = 0;
         let (pool, shard) = (lane.pool, lane.shard);
+        if token.target == Target::Fence {
+            return self.on_fence_reply(index, reply.bytes(), now);
+        }
         lane.uncounted += 1;
         if lane.expired > 0 {
             lane.expired -= 1;
@@ -151,11 +154,8 @@ impl Relay {
         match token.target {
             Target::Client { client, seq } => {
                 let waited_us = now.mono_us.saturating_sub(token.since_us);
-                self.latency.record(
-                    pool,
-                    token.asked.family,
-                    waited_us.min(u64::from(u32::MAX)) as u32,
-                );
+                let waited_us = waited_us.min(u64::from(u32::MAX)) as u32;
+                self.latency.record(pool, token.asked.family, waited_us);
                 match flow {
                     Flow::Collect => self.deliver(client, seq, reply),
                     Flow::Stream => {
@@ -168,7 +168,7 @@ impl Relay {
             Target::Gather { index, generation, part } => {
                 self.gather_reply((index, generation), part, reply, now);
             }
-            Target::Nobody => {}
+            Target::Fence | Target::Nobody => {}
         }
     }
 

@@ -114,7 +114,7 @@ impl Relay {
         self.leave_refusing(index, now);
     }
 
-    fn give_up_oldest(&mut self, index: u32) {
+    pub(super) fn give_up_oldest(&mut self, index: u32) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         let Some(watch) = &mut lane.watch else { return };
         let bytes = watch.kept.pop();

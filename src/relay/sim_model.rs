@@ -182,6 +182,7 @@ impl Store {
             return wire.output.extend(out);
         }
         match text(0).as_str() {
+            "PING" if request.len() > 1 => encode::bulk(&mut out, request.arg(1)),
             "PING" => encode::simple(&mut out, "PONG"),
             "CLIENT" => encode::simple(&mut out, "OK"),
             "SELECT" => {

@@ -57,6 +57,7 @@ impl Simulation {
         pool.limits.lane_inflight_max = 1 + random.below(40) as usize;
         pool.limits.lane_output_soft_bytes = 500 + random.below(50_000) as usize;
         pool.lanes_per_node = 1 + random.below(2) as usize;
+        pool.fence_interval_ms = [0, 1, 20, 1000][random.below(4) as usize];
         if faults {
             pool.limits.client_output_max_bytes = 400_000;
         }

@@ -2,17 +2,55 @@
 //!
 //! Pairing is by position, so one reply too many or too few would give everybody behind it what is
 //! another's. Nothing can be repaired then: the lane is closed, and what is in flight on it fails.
-//! What proves it: a reply to nothing, a reply of a type or length that its command never gives.
+//! What proves it: a reply to nothing, a reply of a type or length that its command never gives, and
+//! a fence that comes back as something else.
 
-use crate::base::time::Now;
+use crate::base::time::{Now, US_PER_MS};
+use crate::command::model::Family;
 use crate::command::shape::Asked;
 use crate::relay::Relay;
-use crate::relay::lane::{Flow, LaneState};
+use crate::relay::lane::{Flow, LaneState, Target, Token};
 use crate::relay::lanes::Loss;
 use crate::resp::{Protocol, value};
+use crate::stats::cells::ShardMetric;
 
 /// Bytes of an unfinished reply between two looks at how much all lanes hold of such.
 const LOOK_BYTES: usize = 1024 * 1024;
+
+/// A question on a lane whose one right answer nobody else may hear: PING with a text that was never
+/// used. It bounds in time what the shape of replies can not tell: values for values, moved by one.
+#[derive(Debug, Default)]
+pub(super) struct Fence {
+    /// The next one goes behind the requests that leave at or after this time, `Now::mono_us`. A new
+    /// connection's first requests have one behind them.
+    pub(super) due_us: u64,
+    /// One is under way, and one is enough: replies come in order.
+    pending: bool,
+    /// How many there have been: no two texts of a lane are the same …
+    count: u64,
+    /// … and none can be known before.
+    secret: u64,
+}
+
+/// Hexadecimal digits of a fence's text: those of its secret, and those of its count.
+const TEXT_BYTES: usize = 32;
+const FENCE_HEAD: &[u8] = b"*2\r\n$4\r\nPING\r\n$32\r\n";
+
+impl Fence {
+    /// Its connection is gone.
+    pub(super) fn forget(&mut self) {
+        self.pending = false;
+        self.due_us = 0;
+    }
+
+    fn text(&self) -> [u8; TEXT_BYTES] {
+        let number = u128::from(self.secret) << 64 | u128::from(self.count);
+        std::array::from_fn(|at| {
+            let digit = (number >> (4 * (TEXT_BYTES - 1 - at))) as u8 & 15;
+            if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }
+        })
+    }
+}
 
 /// Whether a reply that is none of the types of its command is the array that it gives, which is
 /// the case if that is counted. Of one that went out in pieces `reply` is the last piece only: it
@@ -49,6 +87,53 @@ impl Relay {
         }
     }
 
+    /// The fence's time has come on a lane that has requests to send.
+    #[cold]
+    pub(super) fn put_fence(&mut self, index: u32) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let interval_ms = self.pools[lane.pool.index()].config.fence_interval_ms;
+        if interval_ms == 0 {
+            lane.fence.due_us = u64::MAX;
+            return;
+        }
+        lane.fence.due_us = self.turn_us + interval_ms * US_PER_MS;
+        if std::mem::replace(&mut lane.fence.pending, true) {
+            return;
+        }
+        lane.fence.count += 1;
+        lane.fence.secret = self.random.next();
+        let before_us = lane.inflight.back().map_or(0, |token| token.since_us);
+        lane.inflight.push_back(Token {
+            target: Target::Fence,
+            since_us: before_us.max(self.turn_us),
+            asked: Asked::of(Family::Connection, b"$"),
+        });
+        if let Some(watch) = &mut lane.watch {
+            watch.kept.begin(); // and nothing of it is kept: it belongs to this connection
+        }
+        let text = lane.fence.text();
+        for part in [FENCE_HEAD, &text, b"\r\n"] {
+            lane.outbox.put(part, &mut self.chunks);
+            self.lane_bytes += part.len();
+        }
+        self.stats.shard(lane.pool, lane.shard, ShardMetric::Fences).add(1);
+    }
+
+    /// A server that is loading, or can not write its disk, refuses PING, too: an error proves
+    /// nothing, and the next fence will tell.
+    #[cold]
+    pub(super) fn on_fence_reply(&mut self, index: u32, reply: &[u8], now: Now) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        lane.fence.pending = false;
+        lane.expired = lane.expired.saturating_sub(1);
+        let right = value::bulk(reply) == Some(Some(&lane.fence.text()));
+        if right || value::is_error(reply) {
+            return self.drop_kept(index, now);
+        }
+        self.give_up_oldest(index);
+        self.desynchronised(index, "a fence came back as something else", now);
+    }
+
     /// A reply has become long by `bytes` more, and is not there yet. `false`: the lane is closed.
     #[cold]
     pub(super) fn may_go_on(&mut self, index: u32, bytes: usize, now: Now) -> bool {
@@ -58,6 +143,10 @@ impl Relay {
             return false;
         }
         let kind = lane.scanner.kind();
+        if lane.inflight.front().is_some_and(|token| token.target == Target::Fence) {
+            self.desynchronised(index, "a fence came back as something else", now);
+            return false;
+        }
         let asked = lane.inflight.front().map(|token| token.asked);
         if let (Some(kind), Some(asked)) = (kind, asked)
             && kind != b'>'

@@ -211,3 +211,130 @@ fn a_greeting_that_is_out_of_step_serves_nobody() {
     assert!(heard.starts_with("-ERR Connection out of step (PING of the hand-shake"), "{heard}");
     assert_eq!(lanes_lost(&world), 1);
 }
+
+fn fences(world: &World) -> u64 {
+    world.stats.shard(PoolId(0), ShardId(0), ShardMetric::Fences).get()
+}
+
+#[test]
+fn a_fence_follows_the_first_requests_and_then_one_each_interval_under_load() {
+    let mut world = World::new(1);
+    let client = world.client();
+    world.ask(client, &req("GET a"));
+    assert_eq!(fences(&world), 1, "a new connection proves itself");
+    world.ask(client, &req("GET a"));
+    world.advance(999);
+    world.ask(client, &req("GET a"));
+    assert_eq!(fences(&world), 1);
+    world.advance(1);
+    assert_eq!(fences(&world), 1, "without a request there is none");
+    assert_eq!(world.ask(client, &req("GET a")), "$-1\r\n");
+    assert_eq!(fences(&world), 2);
+    world.advance(60_000);
+    assert_eq!(fences(&world), 2, "an idle lane stays idle");
+    assert!(world.relay.next_deadline().is_none_or(|at| at > world.now.mono_us + 100_000));
+    for _ in 0..100 {
+        world.advance(100);
+        world.ask(client, &req("GET a"));
+    }
+    assert_eq!(fences(&world), 12);
+    let cells = |metric| world.stats.shard(PoolId(0), ShardId(0), metric).get();
+    assert_eq!(cells(ShardMetric::Requests), 104, "fences are no requests");
+    assert_eq!(cells(ShardMetric::Responses), 104);
+}
+
+#[test]
+fn no_fence_where_none_is_wanted() {
+    let mut pool = pool_config(1);
+    pool.fence_interval_ms = 0;
+    let mut world = World::with(pool);
+    let client = world.client();
+    for _ in 0..5 {
+        world.ask(client, &req("GET a"));
+        world.advance(10_000);
+    }
+    assert_eq!(fences(&world), 0);
+}
+
+/// A lane whose store has given one value too many or too few; what five clients hear.
+fn slipped(values: usize) -> (World, Vec<String>) {
+    let mut world = World::new(1);
+    let clients: Vec<_> = (0..5).map(|_| world.client()).collect();
+    world.ask(clients[0], &req("GET warm"));
+    world.advance(2_000);
+    world.silence(0);
+    for (number, client) in clients.iter().enumerate() {
+        world.relay.on_client_bytes(*client, &req(&format!("GET k{number}")), world.now);
+    }
+    world.run();
+    // Five nils were to come, and the fence's text behind them.
+    let held = std::mem::take(&mut world.stores[0].held);
+    let fence = held.strip_prefix(b"$-1\r\n".repeat(5).as_slice()).unwrap().to_vec();
+    assert!(fence.starts_with(b"$32\r\n"));
+    let lane = world.lane_of_shard(0);
+    let values: Vec<u8> =
+        (0..values).flat_map(|n| format!("$2\r\nv{n}\r\n").into_bytes()).collect();
+    world.reply(lane, &[values, fence].concat());
+    world.run();
+    let heard = clients.iter().map(|client| world.heard(*client)).collect();
+    (world, heard)
+}
+
+#[test]
+fn a_slip_among_equal_shapes_ends_at_the_next_fence() {
+    let (world, _) = slipped(5);
+    assert_eq!(lanes_lost(&world), 0, "in step");
+    // One too many: the fence hears a value.
+    let (world, _) = slipped(6);
+    assert_eq!(lanes_lost(&world), 1);
+    // One too few: a client would hear the fence's text, and the fence nothing.
+    let (mut world, heard) = slipped(4);
+    assert!(heard[4].starts_with("$32\r\n"), "this one can not be told: {}", heard[4]);
+    let late = world.client();
+    world.say(late, &req("GET late"));
+    let lane = world.lane_of_shard(0);
+    world.reply(lane, b"$4\r\nlate\r\n");
+    world.run();
+    let heard = world.heard(late);
+    assert!(heard.starts_with("-ERR Connection out of step (a fence came back as"), "{heard}");
+    assert_eq!(lanes_lost(&world), 1);
+}
+
+#[test]
+fn a_late_fence_still_tells_and_an_error_tells_nothing() {
+    for (reply, lost) in [("$3\r\nbad\r\n", 1), ("-LOADING later\r\n", 0), ("-MISCONF\r\n", 0)] {
+        let mut world = World::new(1);
+        let client = world.client();
+        world.ask(client, &req("GET warm"));
+        world.advance(2_000);
+        world.silence(0);
+        world.say(client, &req("GET k"));
+        world.advance(1_500);
+        let heard = world.heard(client);
+        assert!(heard.starts_with("-ERR Connection timed out: shard s0000"), "{heard}");
+        let lane = world.lane_of_shard(0);
+        world.reply(lane, format!("$-1\r\n{reply}").as_bytes());
+        world.run();
+        assert_eq!(lanes_lost(&world), lost, "{reply}");
+        let cells = |metric| world.stats.shard(PoolId(0), ShardId(0), metric).get();
+        assert_eq!(cells(ShardMetric::ServerTimedout), 1, "a fence is no request");
+        assert_eq!(cells(ShardMetric::LateReplies), 1);
+    }
+}
+
+#[test]
+fn no_two_fences_are_the_same() {
+    let mut world = World::new(1);
+    let client = world.client();
+    world.ask(client, &req("GET warm"));
+    let mut texts = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        world.advance(1_000);
+        world.silence(0);
+        world.say(client, &req("SET k v"));
+        let held = world.stores[0].held.clone();
+        let text = held.strip_prefix(b"+OK\r\n$32\r\n").unwrap().to_vec();
+        assert!(texts.insert(text));
+        world.unsilence(0);
+    }
+}

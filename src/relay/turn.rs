@@ -12,6 +12,7 @@ use crate::stats::cells::{PoolMetric, ShardMetric};
 
 impl Relay {
     pub fn on_turn(&mut self, now: Now) {
+        self.turn_us = now.mono_us;
         if now.mono_us >= self.sweep_us {
             self.sweep_lanes(now);
         }
@@ -126,8 +127,12 @@ impl Relay {
             if streaming && now.mono_us < lane.heard_us + timeout_us {
                 return Some(lane.heard_us + timeout_us); // long, but it is coming
             }
-            let target = std::mem::replace(&mut token.target, Target::Nobody);
+            let target = token.target;
             lane.expired += 1;
+            if target == Target::Fence {
+                continue; // late or not, it tells whether the lane is in step
+            }
+            token.target = Target::Nobody;
             self.stats.shard(pool, shard, ShardMetric::ServerTimedout).add(1);
             if let (true, Target::Client { client, .. }) = (streaming, target) {
                 self.lanes[index as usize].flow = Flow::Drop;

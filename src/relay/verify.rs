@@ -111,7 +111,7 @@ impl Relay {
         let asked = |lane: u32| {
             let lane = &self.lanes[lane as usize];
             let waits = lane.watch.as_ref().is_some_and(|watch| watch.waits_since_us.is_some());
-            waits && !lane.inflight.is_empty()
+            waits && lane.is_asked()
         };
         if !self.lanes_of(pool, shard).into_iter().any(asked)
             && let Some(hold) = self.hold_mut(pool, shard)

@@ -104,6 +104,7 @@ impl Store {
                 encode::array_header(out, 1);
                 encode::bulk(out, if primary { b"master" } else { b"slave" });
             }
+            "PING" if request.len() > 1 => encode::bulk(out, request.arg(1)),
             "PING" => encode::simple(out, "PONG"),
             "SELECT" | "CLIENT" => encode::simple(out, "OK"),
             "HELLO" => out.extend_from_slice(b"%1\r\n+proto\r\n:3\r\n"),

@@ -187,6 +187,8 @@ metrics! {
             "attempts to connect a lane that failed";
         LaneDesynchronised: Counter Count "corelay_shard_lane_desynchronised_total",
             "lanes closed because their replies no longer fitted their requests";
+        Fences: Counter Count "corelay_shard_fences_total",
+            "PINGs sent between requests, whose answers prove that a lane is in step";
         LateReplies: Counter Count "corelay_shard_late_replies_total",
             "replies that came after their deadline and were dropped";
         ErrorReplies: Counter Count "corelay_shard_error_replies_total",

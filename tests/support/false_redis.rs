@@ -164,7 +164,13 @@ impl Connection {
                 _ => HELLO_2,
             });
         } else if is(request, "PING") {
-            self.write(b"+PONG\r\n");
+            match request.get(1) {
+                Some(text) => {
+                    let head = format!("${}\r\n", text.len());
+                    self.write(&[head.as_bytes(), text, b"\r\n"].concat());
+                }
+                None => self.write(b"+PONG\r\n"),
+            }
         } else if ["AUTH", "SELECT", "CLIENT", "READONLY"].iter().any(|name| is(request, name)) {
             self.write(b"+OK\r\n");
         } else {

@@ -14,7 +14,7 @@ use crate::config::names::{
 
 /// All keys, in the order of the sample file.
 #[rustfmt::skip]
-pub const KEYS: [Key; 52] = [
+pub const KEYS: [Key; 53] = [
     key(Proxy, "cores", Cores, Word("auto"),
         "CPUs, one reactor each: \"auto\" (all this process may run on), a count, or a list of CPU ids"),
     key(Proxy, "admin_listen", Address, Word("127.0.0.1:9180"),
@@ -52,6 +52,8 @@ pub const KEYS: [Key; 52] = [
         "deadline of one request, from when it is queued for its shard; \"none\": wait for ever"),
     key(Pool, "connect_timeout_ms", within(1, MS_MAX), Is64(limits::CONNECT_TIMEOUT_MS),
         "connect and hand-shake of a lane to a redis-server"),
+    key(Pool, "fence_interval_ms", within(0, MS_MAX), Is64(limits::FENCE_INTERVAL_MS),
+        "so often a PING with a text of its own proves that a lane in use is in step; 0: never"),
     key(Pool, "lanes_per_node", within(1, 1024), size(limits::LANES_PER_NODE),
         "shared connections of each core to each redis-server"),
     key(Pool, "preconnect", Bool, Is(false),

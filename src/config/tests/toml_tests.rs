@@ -12,7 +12,7 @@ fn every_key_arrives() {
         + &pool_with(
             "backlog = 9\ntcp_keepalive = false\nhash = \"murmur\"\nhash_tag = \"$$\"\n\
              distribution = \"modula\"\nchar_signedness = \"unsigned\"\ntimeout_ms = \"none\"\n\
-             connect_timeout_ms = 77\nlanes_per_node = 3\npreconnect = true\ndatabase = 3\n\
+             connect_timeout_ms = 77\nfence_interval_ms = 8\nlanes_per_node = 3\npreconnect = true\ndatabase = 3\n\
              databases = 4\nclient_connections_max = 0\nclient_idle_timeout_ms = 5\n\
              [pool.auth]\npassword = \"x\"\n[pool.backend_auth]\nuser = \"u\"\npassword = \"y\"\n",
         );
@@ -32,7 +32,7 @@ fn every_key_arrives() {
     assert_eq!(pool.distribution, DistributionKind::Modula);
     assert_eq!(pool.char_signedness, CharSignedness::Unsigned);
     assert_eq!((pool.timeout_ms, pool.connect_timeout_ms), (None, 77));
-    assert_eq!((pool.lanes_per_node, pool.preconnect), (3, true));
+    assert_eq!((pool.lanes_per_node, pool.preconnect, pool.fence_interval_ms), (3, true, 8));
     assert_eq!((pool.database, pool.databases), (3, 4));
     assert_eq!(pool.client_password.as_deref(), Some("x"));
     let auth = pool.backend_auth.as_ref().unwrap();

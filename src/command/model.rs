@@ -4,7 +4,7 @@
 //! `describe`, and acted upon by the relay.
 
 use crate::command::flags::{Access, Categories, Flags};
-use crate::command::shape::{Asked, Elements, Kinds};
+use crate::command::shape::{Asked, ByArgs, Kinds};
 
 /// One command or subcommand.
 #[derive(Debug)]
@@ -25,8 +25,7 @@ pub struct Command {
     pub categories: Categories,
     /// Types that a reply may have.
     pub reply: Kinds,
-    /// How long it is if it is an array that `reply` lacks.
-    pub elements: Elements,
+    pub reply_by_args: ByArgs,
     /// Needs `dangerous_commands = "allow"`: reaches every key, other clients, or the servers.
     pub dangerous: bool,
     pub subcommands: &'static [Command],
@@ -292,10 +291,14 @@ impl Command {
     #[inline]
     pub fn asked(&self, args: usize) -> Asked {
         let asked = Asked { kinds: self.reply, elements: 0, family: self.family };
-        match self.elements {
-            Elements::Any => asked,
-            Elements::Exactly(elements) => asked.counted(usize::from(elements)),
-            Elements::OfArgs { from } => asked.counted(args.saturating_sub(usize::from(from))),
+        match self.reply_by_args {
+            ByArgs::Nothing => asked,
+            ByArgs::Bare { args: bare, kinds } if args == usize::from(bare) => {
+                Asked { kinds, ..asked }
+            }
+            ByArgs::Bare { .. } => asked,
+            ByArgs::Array(elements) => asked.counted(usize::from(elements)),
+            ByArgs::ArrayOfArgs { from } => asked.counted(args.saturating_sub(usize::from(from))),
         }
     }
 

@@ -60,15 +60,21 @@ impl Kinds {
     }
 }
 
-/// How many elements the array has that a command gives.
+/// What the number of its arguments says more of a command's reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Elements {
-    /// Any number.
-    Any,
-    Exactly(u16),
-    /// One for each argument from this one on (MGET: 1, HMGET: 2).
-    OfArgs {
+pub enum ByArgs {
+    Nothing,
+    /// An array of so many elements.
+    Array(u16),
+    /// An array with one element for each argument from this one on (MGET: 1, HMGET: 2).
+    ArrayOfArgs {
         from: u16,
+    },
+    /// With so many arguments, which leave no room for an option that would change its reply, only
+    /// these types (SET with 3).
+    Bare {
+        args: u16,
+        kinds: Kinds,
     },
 }
 

@@ -249,7 +249,7 @@ fn every_second(door: LatencyDoor, stats: Arc<CoreStats>) -> EverySecond<Relay> 
     })
 }
 
-/// Where a core's generator of random numbers starts: it draws pauses and shards, no secrets.
+/// Where a core's generator of random numbers starts: it draws pauses, shards and the texts of fences.
 fn seed(index: usize) -> u64 {
     ahash::RandomState::new().hash_one(index)
 }

@@ -27,7 +27,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Generic, [
     cmd("restore",     "2.6.0", -4, WRITE | DENYOOM,        KEY,           FORWARD).does(&[OVERWRITES]).gives(STATUS).acl(DANGEROUS),
     cmd("scan",        "2.8.0", -2, READONLY,               NO_KEYS,       special(Special::Scan)).gives_cursor(),
     // Patterns of BY and GET are looked up by the server among its own keys.
-    cmd("sort",        "1.0.0", -2, WRITE | DENYOOM,        Keys::Sort,    special(Special::Sort)).does(&[READS, OVERWRITES]).gives(NUMBER_OR_ARRAY).acl_instead(SET | SORTED_SET | LIST | DANGEROUS),
+    cmd("sort",        "1.0.0", -2, WRITE | DENYOOM,        Keys::Sort,    special(Special::Sort)).does(&[READS, OVERWRITES]).gives(NUMBER_OR_ARRAY).gives_bare(2, ARRAY).acl_instead(SET | SORTED_SET | LIST | DANGEROUS),
     cmd("sort_ro",     "7.0.0", -2, READONLY | MOVABLEKEYS, KEY,           special(Special::Sort)).gives(ARRAY).acl_instead(SET | SORTED_SET | LIST | DANGEROUS),
     cmd("touch",       "3.2.1", -2, READONLY | FAST,        ALL_KEYS,      SPLIT_SUM).does(&[LOOKS]).gives(INTEGER),
     cmd("ttl",         "1.0.0",  2, READONLY | FAST,        KEY,           FORWARD).gives(INTEGER),

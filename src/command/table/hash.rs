@@ -25,7 +25,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Hash, [
     cmd("hpexpireat",   "7.4.0", -6, WRITE | FAST,           KEY, FORWARD).does(&[UPDATES]),
     cmd("hpexpiretime", "7.4.0", -5, READONLY | FAST,        KEY, FORWARD),
     cmd("hpttl",        "7.4.0", -5, READONLY | FAST,        KEY, FORWARD),
-    cmd("hrandfield",   "6.2.0", -2, READONLY,               KEY, FORWARD).gives(ONE_OR_MORE),
+    cmd("hrandfield",   "6.2.0", -2, READONLY,               KEY, FORWARD).gives(ONE_OR_MORE).gives_bare(2, VALUE),
     cmd("hscan",        "2.8.0", -3, READONLY,               KEY, FORWARD).gives_cursor(),
     cmd("hset",         "2.0.0", -4, WRITE | DENYOOM | FAST, KEY, FORWARD).does(&[UPDATES]).gives(INTEGER),
     cmd("hsetex",       "8.0.0", -6, WRITE | DENYOOM | FAST, KEY, FORWARD).does(&[UPDATES]),

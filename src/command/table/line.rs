@@ -5,7 +5,7 @@ pub(super) use crate::command::model::{
 };
 
 use crate::command::flags::{Access, Categories, Flags};
-use crate::command::shape::{Elements, Kinds};
+use crate::command::shape::{ByArgs, Kinds};
 
 // Flags, to be joined by `|`, for which operators of our own types can not be used in constants.
 pub(super) const WRITE: u32 = Flags::WRITE.0;
@@ -148,7 +148,7 @@ pub(super) const fn cmd(
         family: Family::Unknown,
         categories: Categories(0),
         reply: Kinds::ANY,
-        elements: Elements::Any,
+        reply_by_args: ByArgs::Nothing,
         dangerous: false,
         subcommands: &[],
     }
@@ -192,17 +192,23 @@ impl Command {
         self
     }
 
+    /// And with so many arguments only these.
+    pub(super) const fn gives_bare(mut self, args: u16, kinds: Kinds) -> Command {
+        self.reply_by_args = ByArgs::Bare { args, kinds };
+        self
+    }
+
     /// An array with one element for each argument from this one on.
     pub(super) const fn gives_one_for_each(mut self, from: u16) -> Command {
         self.reply = Kinds::of(b"");
-        self.elements = Elements::OfArgs { from };
+        self.reply_by_args = ByArgs::ArrayOfArgs { from };
         self
     }
 
     /// An array of the next cursor and what was found.
     pub(super) const fn gives_cursor(mut self) -> Command {
         self.reply = Kinds::of(b"");
-        self.elements = Elements::Exactly(2);
+        self.reply_by_args = ByArgs::Array(2);
         self
     }
 

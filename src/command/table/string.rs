@@ -19,7 +19,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::String, [
     cmd("incrby",      "1.0.0",  3, WRITE | DENYOOM | FAST, KEY,               FORWARD).gives(INTEGER),
     cmd("incrbyfloat", "2.6.0",  3, WRITE | DENYOOM | FAST, KEY,               FORWARD).gives(VALUE),
     cmd("increx",      "8.8.0", -2, WRITE | DENYOOM | FAST, KEY,               FORWARD),
-    cmd("lcs",         "7.0.0", -3, READONLY,               keys(1, 2, 1),     FORWARD).gives(VALUE_NUMBER_OR_MATCHES),
+    cmd("lcs",         "7.0.0", -3, READONLY,               keys(1, 2, 1),     FORWARD).gives(VALUE_NUMBER_OR_MATCHES).gives_bare(3, VALUE),
     cmd("mget",        "1.0.0", -2, READONLY | FAST,        ALL_KEYS,          SPLIT_MGET).gives_one_for_each(1),
     cmd("mset",        "1.0.1", -3, WRITE | DENYOOM,        keys(1, -1, 2),    SPLIT_MSET).does(&[OVERWRITES]).gives(STATUS),
     // All or nothing with NX and XX: not split.
@@ -27,7 +27,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::String, [
     // Not split although redis gives it a policy: all or nothing would be lost.
     cmd("msetnx",      "1.0.1", -3, WRITE | DENYOOM,        keys(1, -1, 2),    FORWARD).does(&[CREATES]).gives(INTEGER),
     cmd("psetex",      "2.6.0",  4, WRITE | DENYOOM,        KEY,               FORWARD).does(&[OVERWRITES]).gives(STATUS),
-    cmd("set",         "1.0.0", -3, WRITE | DENYOOM,        KEY,               FORWARD).does(&[VARIES]).gives(STATUS_OR_VALUE),
+    cmd("set",         "1.0.0", -3, WRITE | DENYOOM,        KEY,               FORWARD).does(&[VARIES]).gives(STATUS_OR_VALUE).gives_bare(3, STATUS),
     cmd("setex",       "2.0.0",  4, WRITE | DENYOOM,        KEY,               FORWARD).does(&[OVERWRITES]).gives(STATUS),
     cmd("setnx",       "1.0.0",  3, WRITE | DENYOOM | FAST, KEY,               FORWARD).does(&[CREATES]).gives(INTEGER),
     cmd("setrange",    "2.2.0",  4, WRITE | DENYOOM,        KEY,               FORWARD).does(&[UPDATES]).gives(INTEGER),

@@ -1,7 +1,7 @@
 //! A false redis-server, for the faults that a real one can not be made to show: late, silent,
 //! torn or meaningless replies.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ struct State {
     ended: AtomicBool,
     accepted: AtomicUsize,
     open: AtomicUsize,
-    streams: Mutex<Vec<TcpStream>>,
+    streams: Mutex<BTreeMap<usize, TcpStream>>,
 }
 
 /// One connection as the script sees it.
@@ -31,6 +31,7 @@ pub struct Connection {
     pub number: usize,
     stream: TcpStream,
     unread: VecDeque<u8>,
+    resets: bool,
 }
 
 impl FalseRedis {
@@ -49,12 +50,21 @@ impl FalseRedis {
                 let _ = stream.set_nodelay(true);
                 let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
                 shared.open.fetch_add(1, Ordering::SeqCst);
-                shared.streams.lock().unwrap().push(stream.try_clone().expect("a handle"));
+                let handle = stream.try_clone().expect("a handle");
+                shared.streams.lock().unwrap().insert(number, handle);
                 let (shared, script) = (Arc::clone(&shared), Arc::clone(&script));
                 std::thread::spawn(move || {
-                    let mut connection = Connection { number, stream, unread: VecDeque::new() };
+                    let unread = VecDeque::new();
+                    let mut connection = Connection { number, stream, unread, resets: false };
                     script(&mut connection);
-                    let _ = connection.stream.shutdown(Shutdown::Both);
+                    shared.streams.lock().unwrap().remove(&number);
+                    if connection.resets {
+                        let linger = Some(std::time::Duration::ZERO);
+                        let _ = socket2::SockRef::from(&connection.stream).set_linger(linger);
+                    } else {
+                        let _ = connection.stream.shutdown(Shutdown::Both);
+                    }
+                    drop(connection);
                     shared.open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
@@ -62,7 +72,8 @@ impl FalseRedis {
         FalseRedis { address, state, accepting: Some(accepting) }
     }
 
-    /// One that answers its hand-shake and every GET with `value of KEY`, anything else by `+OK`.
+    /// One that answers its hand-shake, a GET with `value of KEY`, an MGET with these, an INCR with the
+    /// number in the key, anything else by `+OK`.
     pub fn honest() -> FalseRedis {
         FalseRedis::start(|connection| {
             while let Some(request) = connection.read_request() {
@@ -89,7 +100,7 @@ impl FalseRedis {
 impl Drop for FalseRedis {
     fn drop(&mut self) {
         self.state.ended.store(true, Ordering::SeqCst);
-        for stream in self.state.streams.lock().unwrap().drain(..) {
+        for stream in self.state.streams.lock().unwrap().values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
         let _ = TcpStream::connect(self.address);
@@ -108,10 +119,7 @@ impl Connection {
 
     fn argument(&mut self) -> Option<Vec<u8>> {
         let bytes = self.header(b'$')?;
-        let argument = (0..bytes).map(|_| self.byte()).collect::<Option<Vec<u8>>>()?;
-        self.byte()?;
-        self.byte()?;
-        Some(argument)
+        self.read_last(bytes)
     }
 
     fn header(&mut self, kind: u8) -> Option<usize> {
@@ -147,13 +155,41 @@ impl Connection {
         if self.answer_prelude(request) {
             return;
         }
-        if is(request, "GET") {
-            let value = [b"value of ".as_slice(), &request[1]].concat();
-            let head = format!("${}\r\n", value.len());
-            self.write(&[head.as_bytes(), &value, b"\r\n"].concat());
-        } else {
-            self.write(b"+OK\r\n");
+        self.write(&reply_to(request));
+    }
+
+    /// The next request but for its last argument, and how long that will be.
+    pub fn read_head(&mut self) -> Option<(Vec<Vec<u8>>, usize)> {
+        let count = self.header(b'*')?;
+        let head = (1..count).map(|_| self.argument()).collect::<Option<_>>()?;
+        Some((head, self.header(b'$')?))
+    }
+
+    /// The last argument, of so many bytes.
+    pub fn read_last(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        let argument = (0..bytes).map(|_| self.byte()).collect::<Option<Vec<u8>>>()?;
+        self.byte()?;
+        self.byte()?;
+        Some(argument)
+    }
+
+    /// Throws away what has been received, until there has been so much.
+    pub fn skip(&mut self, bytes: usize) {
+        for _ in 0..bytes {
+            if self.byte().is_none() {
+                return;
+            }
         }
+    }
+
+    /// FIN, while it goes on reading.
+    pub fn finish_sending(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// The end of the script is to be a RST.
+    pub fn reset_at_the_end(&mut self) {
+        self.resets = true;
     }
 
     /// Answers what a lane may ask before its first request; false: it was something else.
@@ -178,6 +214,30 @@ impl Connection {
         }
         true
     }
+}
+
+/// The reply of an honest server: see [`FalseRedis::honest`].
+pub fn reply_to(request: &[Vec<u8>]) -> Vec<u8> {
+    let value = |key: &Vec<u8>| {
+        let value = [b"value of ".as_slice(), key].concat();
+        [format!("${}\r\n", value.len()).as_bytes(), &value, b"\r\n"].concat()
+    };
+    if is(request, "GET") {
+        value(&request[1])
+    } else if is(request, "MGET") {
+        let values = request[1..].iter().flat_map(value);
+        format!("*{}\r\n", request.len() - 1).into_bytes().into_iter().chain(values).collect()
+    } else if is(request, "INCR") {
+        format!(":{}\r\n", number_in(&request[1])).into_bytes()
+    } else {
+        b"+OK\r\n".to_vec()
+    }
+}
+
+/// The digits of a key as a number.
+pub fn number_in(key: &[u8]) -> i64 {
+    let digits = key.iter().filter(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))
 }
 
 /// Whether `request` is the command `name`.

@@ -41,6 +41,7 @@ pub mod sentinels;
 pub mod stack;
 pub mod tools;
 pub mod value;
+pub mod watch;
 pub mod wire;
 
 use std::time::{Duration, Instant};
@@ -64,6 +65,7 @@ pub use tools::{
     Random, Stopwatch, Threads, cpus, in_temporary_directory, output_of, raise_descriptor_limit,
 };
 pub use value::Value;
+pub use watch::{Stage, Tally, Watchers};
 pub use wire::{Ended, Wire, encode};
 
 /// How long anything that should happen at once may take on a loaded machine.

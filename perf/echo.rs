@@ -90,6 +90,7 @@ fn config(listen: Listen, cpus: &[usize]) -> Config {
         shards: Vec::new(),
         timeout_ms: None,
         connect_timeout_ms: 1000,
+        fence_interval_ms: 0,
         lanes_per_node: 1,
         preconnect: false,
         sentinel: None,

@@ -19,6 +19,8 @@ pub(crate) enum Plant {
     LoseHeld,
     /// Two requests that wait change their places.
     SwapHeld,
+    /// A reply of any shape is taken.
+    SkipShape,
 }
 
 #[cfg(not(test))]

@@ -64,6 +64,8 @@ pub(super) struct Wire {
     pub(super) input: Vec<u8>,
     pub(super) sending: VecDeque<u8>,
     pub(super) output: VecDeque<u8>,
+    /// Bytes of `output` up to the end of what proves that the store is out of step.
+    pub(super) doomed: Option<usize>,
     pub(super) resp3: bool,
     pub(super) database: u32,
 }
@@ -96,8 +98,36 @@ impl Executed {
     }
 }
 
+/// What a store does wrong with its next request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wild {
+    /// Refuses it, as redis does for a reason of its own. The lane stays.
+    Refuses(&'static str),
+    /// Says something first that nobody has asked for.
+    Strays,
+    /// Gives a reply that this command never gives.
+    Misfits,
+    /// Gives what is no reply.
+    Garbles,
+}
+
+/// What says nothing of being a primary: a watched shard's refusals of that kind are no client's.
+pub(super) const REFUSALS: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "BUSY"];
+
+impl Wild {
+    pub(super) fn any(number: u64) -> Wild {
+        match number % 8 {
+            0..=2 => Wild::Refuses(REFUSALS[(number / 8) as usize % REFUSALS.len()]),
+            3 | 4 => Wild::Strays,
+            5 | 6 => Wild::Misfits,
+            _ => Wild::Garbles,
+        }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Store {
+    pub(super) wild: Option<Wild>,
     pub(super) keys: BTreeMap<(u32, String), Vec<u8>>,
     pub(super) script: bool,
     pub(super) down: bool,
@@ -161,6 +191,34 @@ impl Store {
         for (_, key) in keys {
             encode::bulk(out, key.as_bytes());
         }
+    }
+
+    /// The next request of a client, if this store is wild; `false`: it was answered wrongly.
+    pub(super) fn stays_honest(&mut self, request: &Request<'_>, wire: &mut Wire) -> bool {
+        let name = request.name();
+        if wire.doomed.is_some()
+            || matches!(name, b"PING" | b"ROLE" | b"SELECT" | b"HELLO" | b"CLIENT" | b"SCRIPT")
+        {
+            return true;
+        }
+        let Some(wild) = self.wild.take() else { return true };
+        let whatever = name.starts_with(b"EVAL"); // which may be answered by anything
+        let (proof, answered): (&[u8], bool) = match wild {
+            Wild::Refuses(word) => {
+                wire.output.extend(format!("-{word} not now\r\n").bytes());
+                return false;
+            }
+            Wild::Strays if wire.resp3 => (b"?\r\n", false),
+            Wild::Strays => (b"#t\r\n", false),
+            Wild::Misfits if !whatever && matches!(name, b"DEL" | b"DBSIZE" | b"WAIT") => {
+                (b"$1\r\n1\r\n", true)
+            }
+            Wild::Misfits if !whatever => (b":1\r\n", true),
+            Wild::Misfits | Wild::Garbles => (b"$-7\r\n", true),
+        };
+        wire.output.extend(proof);
+        wire.doomed = Some(wire.output.len());
+        !answered
     }
 
     pub(super) fn answer(
@@ -256,6 +314,8 @@ impl Player {
             return bytes == reply;
         }
         if value::is_error(reply) {
+            let word = value::error_word(reply);
+            let ordinary = REFUSALS.iter().any(|refusal| word == refusal.as_bytes());
             let unknown = reply.starts_with(b"-ERR outcome unknown: ");
             // A script's refusal is believed now and then only.
             let refused = [b"-READONLY You".as_slice(), b"-LOADING Redis"];
@@ -267,6 +327,7 @@ impl Player {
             }
             return match faults {
                 Faults::None => false,
+                _ if ordinary => true,
                 Faults::Any => {
                     let words = [b"-ERR ".as_slice(), b"-NOSC", b"-LOADING shard "];
                     words.iter().any(|word| reply.starts_with(word))

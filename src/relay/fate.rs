@@ -31,6 +31,8 @@ pub(super) enum Failure {
     Full,
     /// A write that may not be sent any more.
     Unwritable,
+    /// Refused unexecuted, and then a later one of the same client was executed.
+    Overtaken,
 }
 
 /// A request that was kept, as the parser sees it.
@@ -109,6 +111,7 @@ impl Relay {
                 Failure::Wait => (WRITES_LOST.to_owned(), ShardMetric::UnknownOutcomes),
                 Failure::Expired => (self.held_text(pool, shard, false), ShardMetric::HoldExpired),
                 Failure::Full => (self.held_text(pool, shard, true), ShardMetric::HoldExpired),
+                Failure::Overtaken => (self.overtaken_text(pool, shard), ShardMetric::HoldExpired),
                 Failure::Unwritable => {
                     (self.unwritable_text(pool, shard), ShardMetric::WritesRefused)
                 }
@@ -131,6 +134,14 @@ impl Relay {
         let name = self.shard_name(pool, shard);
         format!(
             "ERR outcome unknown: the connection to shard {name} was lost before the reply came"
+        )
+    }
+
+    fn overtaken_text(&self, pool: PoolId, shard: ShardId) -> String {
+        let name = self.shard_name(pool, shard);
+        format!(
+            "LOADING shard {name} was not ready, and then took a later request of yours: not \
+             executed, try again"
         )
     }
 

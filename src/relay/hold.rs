@@ -238,6 +238,11 @@ impl Relay {
             Target::Fence => Err(Failure::Silent),
             _ => lost.judge(replay, at, bytes),
         });
+        let may_be_done =
+            |failure: &Failure| matches!(failure, Failure::Unknown | Failure::Overdue);
+        let done: Vec<Target> =
+            failures.iter().filter(|f| may_be_done(&f.2)).map(|(_, target, _)| *target).collect();
+        self.fail_overtaken(index, &done, now);
         let failed = failures.iter().filter(|(at, _, _)| *at < lost.sent).count();
         let repeated = lost.sent.saturating_sub(failed);
         self.stats.shard(pool, shard, ShardMetric::Repeated).add(repeated as u64);

@@ -14,6 +14,8 @@ use crate::topology::NodeEndpoint;
 const READONLY: &str = "READONLY You can't write against a read only replica.";
 const UNKNOWN: &str =
     "-ERR outcome unknown: the connection to shard s0000 was lost before the reply came\r\n";
+const OVERTAKEN: &str = "-LOADING shard s0000 was not ready, and then took a later request of yours: \
+                         not executed, try again\r\n";
 
 /// One shard on node 0, whose next primary may be node 1, and a client whose lane is up.
 fn world() -> (World, ClientId) {
@@ -155,8 +157,33 @@ fn behind_a_refusal_nothing_more_is_sent_and_what_was_sent_is_sorted() {
     world.advance(150);
     assert_eq!(state(&world), LaneState::Held, "that took too long");
     promote(&mut world);
-    assert_eq!(world.heard(client), format!("+OK\r\n$1\r\n2\r\n{UNKNOWN}+OK\r\n"));
+    // DEL may have been done: SET k 2, sent again, would come behind it.
+    assert_eq!(world.heard(client), format!("{OVERTAKEN}$-1\r\n{UNKNOWN}+OK\r\n"));
     assert_eq!(world.stores[1].keys.get(b"k".as_slice()), Some(&b"9".to_vec()));
+    assert_eq!((world.relay.lane_bytes, world.relay.holds[0].kept_bytes), (0, 0));
+}
+
+#[test]
+fn a_write_that_was_refused_is_never_repeated_behind_a_later_one_of_its_client() {
+    let (mut world, client) = world();
+    let other = world.client();
+    world.silence(0);
+    let lane = world.lane_of_shard(0);
+    world.say(client, &["SET k 1", "GET k", "SET k 2"].map(req).concat());
+    world.say(other, &req("SET o 3"));
+    world.say(client, &req("SET k 4"));
+    world.stores[0].held.clear();
+    // As of a server that has loaded its data between the second and the third.
+    let loading = "-LOADING Redis is loading the dataset in memory\r\n";
+    world.reply(lane, format!("{loading}{loading}+OK\r\n{loading}+OK\r\n").as_bytes());
+    world.run();
+    promote(&mut world);
+    assert_eq!(world.heard(client), format!("{OVERTAKEN}$1\r\n4\r\n+OK\r\n+OK\r\n"));
+    assert_eq!(world.heard(other), "+OK\r\n", "nothing of its own came behind it: repeated");
+    assert_eq!(world.stores[1].keys.get(b"k".as_slice()), Some(&b"4".to_vec()));
+    let writes = world.stores[1].seen.iter().filter(|name| *name == "SET").count();
+    assert_eq!(writes, 1, "that of the other client");
+    assert_eq!((world.relay.lane_bytes, world.relay.holds[0].kept_bytes), (0, 0));
 }
 
 #[test]

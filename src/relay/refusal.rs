@@ -1,13 +1,14 @@
 //! Refusals: what a server says that is no primary (any more), or not ready to be one, is not
 //! passed on. It has not executed the request, which waits for the next primary instead.
 
+use crate::base::ids::ClientId;
 use crate::base::time::{Now, US_PER_MS, US_PER_S};
 use crate::command::model::Family;
 use crate::command::repeat::Repeat;
 use crate::relay::Relay;
 use crate::relay::fate::{Failure, repeat_of};
 use crate::relay::hold::Watch;
-use crate::relay::lane::{LaneState, Token};
+use crate::relay::lane::{LaneState, Target, Token};
 use crate::relay::lanes::Loss;
 use crate::resp::value;
 use crate::stats::cells::ShardMetric;
@@ -95,6 +96,9 @@ impl Relay {
         } else {
             self.give_up_oldest(index);
             self.note_served(index, now);
+            if !refused {
+                self.fail_overtaken(index, &[token.target], now);
+            }
         }
         if refused && !refusing {
             self.begin_refusing(index, reply, now);
@@ -105,6 +109,52 @@ impl Relay {
         }
         self.leave_refusing(index, now);
         taken || refused
+    }
+
+    /// These requests were executed, or may have been, on a connection that had refused others: writes
+    /// that it had refused of the same clients, sent again, would come behind them. They were not
+    /// executed, and so those clients are told. (A read is repeated whatever came behind it.)
+    pub(super) fn fail_overtaken(&mut self, index: u32, by: &[Target], now: Now) {
+        let clients: Vec<ClientId> =
+            by.iter().filter_map(|target| self.client_of(*target)).collect();
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let (pool, shard) = (lane.pool, lane.shard);
+        let Some(watch) = lane.watch.as_mut().filter(|watch| !watch.refused.is_empty()) else {
+            return;
+        };
+        let (tokens, kept) =
+            (std::mem::take(&mut watch.refused), std::mem::take(&mut watch.refused_kept));
+        let hold = watch.hold as usize;
+        let (mut failures, mut freed) = (Vec::new(), 0);
+        for (token, bytes) in tokens.into_iter().zip(kept.iter()) {
+            let client = self.client_of(token.target);
+            let Some(watch) = self.lanes.get_mut(index as usize).and_then(|l| l.watch.as_mut())
+            else {
+                return;
+            };
+            let is_read = bytes.is_some_and(|bytes| repeat_of(bytes) == Repeat::Always);
+            if !is_read && client.is_some_and(|client| clients.contains(&client)) {
+                freed += bytes.map_or(0, <[u8]>::len);
+                failures.push((0, token.target, Failure::Overtaken));
+            } else {
+                watch.refused.push_back(token);
+                watch.refused_kept.put(bytes);
+            }
+        }
+        self.holds[hold].kept_bytes -= freed;
+        self.lane_bytes -= freed;
+        self.fail_all(pool, shard, &failures, now);
+    }
+
+    /// Whose request this is.
+    fn client_of(&self, target: Target) -> Option<ClientId> {
+        match target {
+            Target::Client { client, .. } => Some(client),
+            Target::Gather { index, generation, .. } => {
+                self.gathers.get(index, generation).map(|gather| gather.client)
+            }
+            Target::Nobody | Target::Fence => None,
+        }
     }
 
     /// A reply that nobody waits for any more.

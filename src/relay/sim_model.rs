@@ -332,6 +332,14 @@ impl Player {
                     let words = [b"-ERR ".as_slice(), b"-NOSC", b"-LOADING shard "];
                     words.iter().any(|word| reply.starts_with(word))
                 }
+                Faults::Unknown if is_overtaken(reply) => match expect {
+                    Expect::Ran(version, _) => !executed.contains(version),
+                    // One of several may have been: on another shard.
+                    Expect::Written(versions) => {
+                        versions.len() > 1 || !executed.contains(&versions[0])
+                    }
+                    expect => matches!(expect, Expect::Deleted | Expect::Waited),
+                },
                 Faults::Unknown => match expect {
                     Expect::Ran(..) => unknown || reply.starts_with(b"-NOSC"),
                     Expect::Written(_) | Expect::Deleted => unknown,
@@ -370,4 +378,10 @@ impl Player {
             Expect::Hello => reply.starts_with(b"%7\r\n"),
         }
     }
+}
+
+/// Refused, and then a later request of the same client was taken: it can not be sent again.
+fn is_overtaken(reply: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(reply);
+    text.starts_with("-LOADING shard ") && text.contains("then took a later request of yours")
 }

@@ -90,7 +90,8 @@ const REQUESTS: &str = "
     SORT none STORE l2 / SORT l BY nosort GET none* / SORT_RO l ALPHA / SORT_RO none / TOUCH s none
     TYPE s / TYPE none / WAIT 0 0 / DEL s none / UNLINK s none
     CONFIG SET maxmemory-policy allkeys-lfu / SET lfu 1 / OBJECT FREQ lfu / OBJECT FREQ none
-    CONFIG SET maxmemory-policy noeviction / CONFIG RESETSTAT / CONFIG REWRITE / DBSIZE / LASTSAVE
+    CONFIG SET maxmemory-policy noeviction / CONFIG GET maxmemory / CONFIG GET nothing
+    CONFIG RESETSTAT / CONFIG REWRITE / DBSIZE / LASTSAVE
     INFO / INFO server / DEBUG OBJECT lfu / LATENCY RESET / MEMORY PURGE / MEMORY USAGE lfu
     MEMORY USAGE none / MODULE LIST / SLOWLOG RESET / PUBLISH c m / SPUBLISH c m
     SCRIPT LOAD BODY / SCRIPT EXISTS 098e0f0d1448c0a81dafe820f66d460eb09263da x / SCRIPT EXISTS x

@@ -332,14 +332,7 @@ impl Player {
                     let words = [b"-ERR ".as_slice(), b"-NOSC", b"-LOADING shard "];
                     words.iter().any(|word| reply.starts_with(word))
                 }
-                Faults::Unknown if is_overtaken(reply) => match expect {
-                    Expect::Ran(version, _) => !executed.contains(version),
-                    // One of several may have been: on another shard.
-                    Expect::Written(versions) => {
-                        versions.len() > 1 || !executed.contains(&versions[0])
-                    }
-                    expect => matches!(expect, Expect::Deleted | Expect::Waited),
-                },
+                Faults::Unknown if is_overtaken(reply) => is_undone(expect, executed),
                 Faults::Unknown => match expect {
                     Expect::Ran(..) => unknown || reply.starts_with(b"-NOSC"),
                     Expect::Written(_) | Expect::Deleted => unknown,
@@ -384,4 +377,14 @@ impl Player {
 fn is_overtaken(reply: &[u8]) -> bool {
     let text = String::from_utf8_lossy(reply);
     text.starts_with("-LOADING shard ") && text.contains("then took a later request of yours")
+}
+
+/// What was asked for is no read, and has not been executed.
+fn is_undone(expect: &Expect, executed: &BTreeSet<u64>) -> bool {
+    match expect {
+        Expect::Ran(version, _) => !executed.contains(version),
+        // One of several may have been: on another shard.
+        Expect::Written(versions) => versions.len() > 1 || !executed.contains(&versions[0]),
+        other => matches!(other, Expect::Deleted | Expect::Waited),
+    }
 }

@@ -23,8 +23,8 @@
 //! door     mailbox              what a core can be told: one bounded lock-free mailbox each
 //! 4        reactor              one core: pinned thread, turns, accepting, balance of clients
 //!          net                  sockets and the ring; the only room with `unsafe`
-//! beside   control              admin and statistics port, resolver, watcher of sentinels, and the
-//!                               publisher of topologies: threads that may block
+//! beside   control              admin and statistics port, resolver, watcher of sentinels, planned
+//!                               switchovers, the publisher of topologies: threads that may block
 //! 3        relay                the heart: bytes in, bytes out, no I/O, `now` is an argument
 //! 2        config route         keys and files to a Config (needs route); key to shard
 //!          topology stats       where the primaries are; cells, latencies, exports

@@ -4,8 +4,9 @@
 //! A lane of a watched pool keeps the bytes of every request in flight. When its connection is
 //! lost, what was never sent stays in its place, a read that was sent is sent again, and a write
 //! that was sent is answered: its outcome is unknown. What a server refused unexecuted, because it
-//! is no primary (any more), waits for the next one ([`Relay::take_back`]). So the order of each
-//! client's requests on the lane never changes.
+//! is no primary (any more), waits for the next one ([`Relay::take_back`]); but a write that would
+//! then come behind a later request of its client is answered ([`Relay::fail_overtaken`]). So the
+//! order of each client's writes on the lane never changes.
 //!
 //! It is bounded three times: by `hold_ms` since the outage began, by `hold_bytes` of a shard on
 //! one core, and by the bounds of clients and lanes that always hold.

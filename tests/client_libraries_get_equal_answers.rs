@@ -1,5 +1,6 @@
 //! Real client libraries do their everyday round through the proxy and on a plain redis, and get
-//! equal answers: redis-py (RESP2, RESP3), ioredis, node-redis (RESP2, RESP3), redis-rs.
+//! equal answers: redis-py (RESP2, RESP3), ioredis, node-redis (RESP2, RESP3), redis-rs; and those
+//! that know clusters only, redis-py's RedisCluster and ioredis' Cluster, as from a Redis Cluster.
 //!
 //! Mechanics: the scripts in `tests/clients/` run every step on both and compare; the libraries
 //! are put there by `make clients` (pinned). Why it must stay: each library has its own hand-shake
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use redis::{Commands, RedisResult};
-use support::{Options, Redis, Stack, note, output_of};
+use support::{Options, PATIENCE, Redis, Stack, Value, note, output_of, wait_until};
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -19,10 +20,13 @@ fn here(path: &str) -> PathBuf {
 
 /// Runs one of the scripts against a plain redis and the proxy over three shards.
 fn round(program: &Path, script: &str, args: &[&str]) {
+    round_of(&Redis::start(&[]), &Stack::start(3, &Options::default()), program, script, args);
+}
+
+fn round_of(plain: &Redis, stack: &Stack, program: &Path, script: &str, args: &[&str]) {
     let installed = here("tests/clients/node_modules/.package-lock.json").exists();
     let python = here(".venv/bin/python").exists();
     assert!(installed && python, "the client libraries are not there; run `make clients`");
-    let (plain, stack) = (Redis::start(&[]), Stack::start(3, &Options::default()));
     let mut command = Command::new(program);
     command
         .arg(here(script))
@@ -59,6 +63,45 @@ fn node_redis_in_resp2() {
 #[test]
 fn node_redis_in_resp3() {
     round(Path::new("node"), "tests/clients/everyday.mjs", &["--library", "redis3"]);
+}
+
+/// The proxy over three shards looks like a Redis Cluster of one node to them; equal to a real one.
+fn round_of_a_cluster(program: &Path, script: &str, args: &[&str]) {
+    let plain = Redis::start(&["--cluster-enabled", "yes"]);
+    assert_eq!(plain.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), Value::ok());
+    // It learns its address by being met.
+    let port = plain.port().to_string();
+    assert_eq!(plain.ask(&["CLUSTER", "MEET", "127.0.0.1", &port]), Value::ok());
+    wait_until(PATIENCE, "the cluster is ready", || {
+        plain.ask(&["CLUSTER", "INFO"]).text().contains("cluster_state:ok")
+            && plain.ask(&["CLUSTER", "NODES"]).text().contains("127.0.0.1")
+    });
+    let pool = "dangerous_commands = \"allow\"\nfacade = \"cluster\"\n".to_owned();
+    round_of(
+        &plain,
+        &Stack::start(3, &Options { pool, ..Options::default() }),
+        program,
+        script,
+        args,
+    );
+}
+
+#[test]
+fn redis_pys_cluster_in_resp2() {
+    let args = ["--cluster", "--protocol", "2"];
+    round_of_a_cluster(&here(".venv/bin/python"), "tests/clients/everyday.py", &args);
+}
+
+#[test]
+fn redis_pys_cluster_in_resp3() {
+    let args = ["--cluster", "--protocol", "3"];
+    round_of_a_cluster(&here(".venv/bin/python"), "tests/clients/everyday.py", &args);
+}
+
+#[test]
+fn ioredis_cluster() {
+    let args = ["--library", "cluster"];
+    round_of_a_cluster(Path::new("node"), "tests/clients/everyday.mjs", &args);
 }
 
 /// Every command of the list on both; equal values, or equal errors.

@@ -94,10 +94,21 @@ impl ConcatRequests for [&[&str]] {
 
 #[test]
 fn replies_that_are_not_to_be_sent() {
-    let rows = ["OFF", "SKIP", "ON"]
-        .map(|how| row("CLIENT REPLY", request(&["CLIENT", "REPLY", how]), Expect::ErrorAndStays))
-        .to_vec();
-    play_all(2, rows);
+    let [off, skip, on] = ["OFF", "SKIP", "ON"].map(|how| request(&["CLIENT", "REPLY", how]));
+    let (get, wrong) = (request(&["GET", "key"]), request(&["NOSUCHCOMMAND"]));
+    let off = [off, get.clone(), wrong.clone()].concat();
+    let broken = [off.as_slice(), b"*x\r\n"].concat();
+    let stays = |heard: &[u8]| Expect::Stays(heard.to_vec());
+    play_all(
+        2,
+        vec![
+            row("OFF", off.clone(), Expect::Waits),
+            row("OFF and a broken frame", broken, ends("")),
+            row("SKIP", [skip.clone(), wrong].concat(), stays(b"")),
+            row("SKIP, and one more", [skip, get.clone(), get].concat(), stays(b"$-1\r\n")),
+            row("ON again", [off, on].concat(), stays(b"+OK\r\n")),
+        ],
+    );
 }
 
 #[test]

@@ -92,6 +92,26 @@ pub fn not_a_cluster(out: &mut Vec<u8>) {
     error(out, "ERR This instance has cluster support disabled");
 }
 
+/// A script without keys, where the pool does not say on which shard it runs.
+pub fn keyless(command: &Command, out: &mut Vec<u8>) {
+    let text = format!(
+        "ERR '{}' without keys is refused: name a key of the shard that is meant, or set \
+         keyless_scripts for this pool",
+        command.name
+    );
+    error(out, text);
+}
+
+/// What changes a cluster, or counts keys by hash slot, where the proxy looks like one.
+pub fn no_cluster(command: &Command, out: &mut Vec<u8>) {
+    let text = format!(
+        "ERR '{}' is not served by this proxy: it looks like a cluster of one node to clients, \
+         its shards are none and know no hash slots",
+        command.name
+    );
+    error(out, text);
+}
+
 /// The keys of a request could not be found; the words that redis has for this command.
 pub fn keys_error(command: &Command, why: KeysError, out: &mut Vec<u8>) {
     let of = match command.keys {
@@ -204,6 +224,8 @@ mod tests {
             say(&|out| several_shards(command, out));
             say(&|out| unknown_subcommand(command, &hostile.request(), out));
             say(&not_a_cluster);
+            say(&|out| no_cluster(command, out));
+            say(&|out| keyless(command, out));
             say(&cross_slot);
             for reply in replies {
                 assert!(reply.starts_with('-') && reply.ends_with("\r\n"), "{reply}");

@@ -169,6 +169,7 @@ pub enum Local {
     ClientGetname,
     ClientSetname,
     ClientSetinfo,
+    ClientReply,
     ClientKill,
     ClientGetredir,
     ClientTrackinginfo,
@@ -179,10 +180,27 @@ pub enum Local {
     CommandList,
     CommandGetkeys,
     CommandGetkeysandflags,
-    /// CLUSTER INFO and its like: "cluster support disabled".
-    NotACluster,
+    Cluster(ClusterQuestion),
     /// X HELP: the subcommands that this proxy answers.
     Help,
+}
+
+/// What is asked of a cluster. Where the pool's facade is none: "cluster support disabled".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterQuestion {
+    Asking,
+    Help,
+    Info,
+    Keyslot,
+    Links,
+    MyId,
+    MyShardId,
+    Nodes,
+    Replicas,
+    Shards,
+    Slots,
+    /// Has no meaning in a cluster of one node that is a proxy.
+    Unserved,
 }
 
 /// Why a command is not served.

@@ -8,6 +8,7 @@ use ahash::AHashMap;
 
 use super::complaint::{Complaint, Complaints};
 use super::draft::{At, Draft, ListenDraft, PoolDraft};
+use super::facade;
 use super::load::Loaded;
 use super::machine::Machine;
 use super::model::{Config, DistributionKind, HashKind, Listen, NodeAddress};
@@ -41,6 +42,7 @@ pub(super) fn build(
         check_pool(pool, &mut complaints);
         check_limits(pool, draft.proxy.core_buffer_max_bytes, &mut complaints);
         check_shards(pool, &mut complaints);
+        facade::check(pool, &mut complaints);
         pool.pool.shards.sort_by(|a, b| server_order(&a.name, &b.name));
     }
     check_cores(&draft, &mut complaints);

@@ -15,6 +15,7 @@ mod address;
 mod build;
 pub mod complaint;
 mod draft;
+mod facade;
 pub mod keys;
 pub mod load;
 pub mod machine;

@@ -86,6 +86,10 @@ pub struct PoolConfig {
     pub unknown_commands: UnknownCommands,
     /// KEYS, FLUSHALL, FLUSHDB, SCRIPT FLUSH, …: commands that reach every key of every shard.
     pub dangerous_commands: DangerousCommands,
+    pub keyless_scripts: KeylessScripts,
+    pub facade: Facade,
+    /// Host and port that clients are told instead of those they connected to.
+    pub facade_address: Option<(String, u16)>,
 
     pub limits: PoolLimits,
 }
@@ -205,6 +209,25 @@ pub enum UnknownCommands {
 pub enum DangerousCommands {
     Allow,
     Refuse,
+}
+
+/// Where a script or function without keys runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeylessScripts {
+    Refuse,
+    /// The first in twemproxy's order.
+    FirstShard,
+    /// The shard of this name.
+    Shard(String),
+}
+
+/// What clients take the pool for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Facade {
+    /// One redis.
+    None,
+    /// A Redis Cluster of one node.
+    Cluster,
 }
 
 impl std::fmt::Debug for Credentials {

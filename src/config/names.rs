@@ -1,7 +1,7 @@
 //! The words of the configuration for values that have names, one table each.
 
 use super::model::{
-    CharSignedness, DangerousCommands, DistributionKind, HashKind, LogLevel, Replay,
+    CharSignedness, DangerousCommands, DistributionKind, Facade, HashKind, LogLevel, Replay,
     UnknownCommands,
 };
 
@@ -30,6 +30,8 @@ pub(super) const UNKNOWN_COMMANDS: [(&str, UnknownCommands); 2] =
     [("refuse", UnknownCommands::Refuse), ("forward", UnknownCommands::Forward)];
 pub(super) const DANGEROUS_COMMANDS: [(&str, DangerousCommands); 2] =
     [("refuse", DangerousCommands::Refuse), ("allow", DangerousCommands::Allow)];
+pub(super) const FACADES: [(&str, Facade); 2] =
+    [("none", Facade::None), ("cluster", Facade::Cluster)];
 pub(super) const REPLAYS: [(&str, Replay); 2] =
     [("reads", Replay::Reads), ("idempotent", Replay::Idempotent)];
 pub(super) const LOG_LEVELS: [(&str, LogLevel); 4] = [

@@ -7,13 +7,16 @@ use toml::de::{DeTable, DeValue};
 
 use super::build::build;
 use super::complaint::Complaint;
-use super::draft::{At, Draft, PoolDraft, Words};
+use super::draft::{At, Draft, ListenDraft, PoolDraft, Words};
 use super::keys::Section;
 use super::load::Loaded;
 use super::machine::Machine;
-use super::model::{Credentials, NodeAddress, PoolConfig, PoolLimits, ProxyConfig, ShardConfig};
+use super::model::{
+    Credentials, KeylessScripts, NodeAddress, PoolConfig, PoolLimits, ProxyConfig, ShardConfig,
+};
 use super::names::{
-    DANGEROUS_COMMANDS, DISTRIBUTIONS, HASHES, LOG_LEVELS, REPLAYS, SIGNEDNESSES, UNKNOWN_COMMANDS,
+    DANGEROUS_COMMANDS, DISTRIBUTIONS, FACADES, HASHES, LOG_LEVELS, REPLAYS, SIGNEDNESSES,
+    UNKNOWN_COMMANDS,
 };
 use super::section::{Source, Table};
 use super::wording::whole;
@@ -264,6 +267,12 @@ fn pool_values(table: &Table<'_, '_>) -> PoolConfig {
         databases: table.number("databases"),
         unknown_commands: table.choice("unknown_commands", &UNKNOWN_COMMANDS),
         dangerous_commands: table.choice("dangerous_commands", &DANGEROUS_COMMANDS),
+        keyless_scripts: keyless_scripts(table),
+        facade: table.choice("facade", &FACADES),
+        facade_address: table.address("facade_address").and_then(|address| match address.value {
+            ListenDraft::Tcp { host, port } => Some((host, port)),
+            ListenDraft::Unix { .. } => None,
+        }),
         limits: PoolLimits {
             client_connections_max: table.size("client_connections_max"),
             client_idle_timeout_ms: table.integer("client_idle_timeout_ms"),
@@ -277,6 +286,24 @@ fn pool_values(table: &Table<'_, '_>) -> PoolConfig {
             lane_output_soft_bytes: table.size("lane_output_soft_bytes"),
         },
     }
+}
+
+/// Whether there is a shard of that name is looked at when all are known.
+fn keyless_scripts(table: &Table<'_, '_>) -> KeylessScripts {
+    const KEY: &str = "keyless_scripts";
+    let Some(text) = table.text(KEY) else { return KeylessScripts::FirstShard };
+    match (text.value.as_str(), text.value.strip_prefix("shard:")) {
+        ("refuse", _) => return KeylessScripts::Refuse,
+        (_, Some(name)) => return KeylessScripts::Shard(name.to_owned()),
+        ("first-shard", _) => {}
+        _ => {
+            table
+                .complain(text.line, KEY, "unknown place for scripts without keys")
+                .quoted(&text.value)
+                .remedy("use \"first-shard\", \"shard:NAME\" or \"refuse\"");
+        }
+    }
+    KeylessScripts::FirstShard
 }
 
 /// `None` if name or address can not be used; that has been complained about.

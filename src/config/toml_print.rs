@@ -11,11 +11,12 @@ use super::complaint::Complaint;
 use super::keys::{self, Key, Section};
 use super::machine::Machine;
 use super::model::{
-    Config, Listen, NodeAddress, PoolConfig, ProxyConfig, SentinelConfig, ShardConfig,
+    Config, KeylessScripts, Listen, NodeAddress, PoolConfig, ProxyConfig, SentinelConfig,
+    ShardConfig,
 };
 use super::names::{
-    DANGEROUS_COMMANDS, DISTRIBUTIONS, HASHES, LOG_LEVELS, REPLAYS, SIGNEDNESSES, UNKNOWN_COMMANDS,
-    name_of,
+    DANGEROUS_COMMANDS, DISTRIBUTIONS, FACADES, HASHES, LOG_LEVELS, REPLAYS, SIGNEDNESSES,
+    UNKNOWN_COMMANDS, name_of,
 };
 
 /// The text of a corelay.toml that means `config`, with `warnings` as comments at its head.
@@ -121,6 +122,17 @@ fn pool_value(pool: &PoolConfig, name: &str) -> Option<String> {
         "databases" => pool.databases.to_string(),
         "unknown_commands" => quoted(name_of(&UNKNOWN_COMMANDS, &pool.unknown_commands)),
         "dangerous_commands" => quoted(name_of(&DANGEROUS_COMMANDS, &pool.dangerous_commands)),
+        "keyless_scripts" => match &pool.keyless_scripts {
+            KeylessScripts::Refuse => quoted("refuse"),
+            KeylessScripts::FirstShard => quoted("first-shard"),
+            KeylessScripts::Shard(name) => quoted(&format!("shard:{name}")),
+        },
+        "facade" => quoted(name_of(&FACADES, &pool.facade)),
+        "facade_address" => match &pool.facade_address {
+            Some((host, port)) if host.contains(':') => quoted(&format!("[{host}]:{port}")),
+            Some((host, port)) => quoted(&format!("{host}:{port}")),
+            None => quoted("off"),
+        },
         "client_connections_max" => limits.client_connections_max.to_string(),
         "client_idle_timeout_ms" => limits.client_idle_timeout_ms.to_string(),
         "client_inflight_max" => limits.client_inflight_max.to_string(),

@@ -11,6 +11,7 @@ use crate::base::time::{Now, US_PER_S};
 use crate::command::model::Family;
 use crate::relay::Relay;
 use crate::relay::client::{Client, Names};
+use crate::relay::order::Replies;
 use crate::relay::query::{ClientQuery, local_address, peer_address};
 use crate::resp::Protocol;
 use crate::resp::args::Request;
@@ -71,6 +72,22 @@ impl Relay {
         self.answer(id, |out| encode::simple(out, "OK"));
     }
 
+    /// CLIENT REPLY ON | OFF | SKIP: of the replies to what comes after it. One to itself has only
+    /// ON.
+    pub(super) fn client_reply(&mut self, id: ClientId, request: &Request<'_>) {
+        let Some(client) = self.client(id) else { return };
+        match request.arg(2).to_ascii_lowercase().as_slice() {
+            b"on" => {
+                client.order.set_replies(Replies::On);
+                self.answer(id, |out| encode::simple(out, "OK"));
+            }
+            b"off" => client.order.set_replies(Replies::Off),
+            b"skip" if client.order.replies() == Replies::Off => {}
+            b"skip" => client.order.set_replies(Replies::SkipNext),
+            _ => drop(self.refuse(id, "ERR syntax error")),
+        }
+    }
+
     pub(super) fn client_info(&mut self, id: ClientId, now: Now) {
         let Some(client) = self.client(id) else { return };
         let protocol = client.protocol;
@@ -112,7 +129,7 @@ impl Relay {
     /// The lines of those clients of this core that are meant.
     pub(super) fn lines_of_clients(&self, query: &ClientQuery<'_>, now: Now) -> String {
         let mut lines = String::new();
-        for (_, _, client) in self.clients.iter().filter(|(_, _, client)| query.hits(client)) {
+        for (_, _, client) in self.clients.iter().filter(|(_, _, client)| query.hits(client, now)) {
             write_line(client, now, &mut lines);
         }
         lines
@@ -120,11 +137,15 @@ impl Relay {
 
     /// Closes those clients of this core that are meant; gives their number, and the one that asked
     /// if it is among them: it has to hear its own answer, and is left to the caller.
-    pub(super) fn kill_clients(&mut self, query: &ClientQuery<'_>) -> (u64, Option<ClientId>) {
+    pub(super) fn kill_clients(
+        &mut self,
+        query: &ClientQuery<'_>,
+        now: Now,
+    ) -> (u64, Option<ClientId>) {
         let victims: Vec<(ClientId, u64)> = self
             .clients
             .iter()
-            .filter(|(_, _, client)| query.hits(client))
+            .filter(|(_, _, client)| query.hits(client, now))
             .map(|(index, generation, client)| (ClientId { index, generation }, client.number))
             .collect();
         let mut asker = None;

@@ -63,7 +63,7 @@ impl Relay {
             self.answer(id, |out| Encoder::new(protocol).verbatim(out, lines.as_bytes()));
             return;
         }
-        let (killed, asker) = self.kill_clients(&query);
+        let (killed, asker) = self.kill_clients(&query, now);
         self.answer(id, |out| write_killed(query.deed, killed, out));
         if let Some(asker) = asker {
             self.finish_after_replies(asker);
@@ -154,7 +154,7 @@ impl Relay {
             encode::bulk(&mut part, self.lines_of_clients(query, now).as_bytes());
             return part;
         }
-        let (killed, asker) = self.kill_clients(query);
+        let (killed, asker) = self.kill_clients(query, now);
         encode::integer(&mut part, killed as i64);
         if let Some(asker) = asker {
             self.finish_after_replies(asker);

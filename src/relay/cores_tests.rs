@@ -158,7 +158,9 @@ fn a_kill_closes_and_counts_on_all_cores() {
 
     let victims = [cores.client(0, 4), cores.client(1, 4), cores.client(1, 5)];
     assert_eq!(cores.ask(me, "CLIENT KILL TYPE pubsub"), ":0\r\n");
-    assert_eq!(cores.ask(me, "CLIENT KILL USER nobody"), ":0\r\n");
+    let unknown = "-ERR No such user 'nobody'\r\n";
+    assert_eq!(cores.ask(me, "CLIENT KILL USER nobody"), unknown);
+    assert_eq!(cores.ask(me, "CLIENT KILL MAXAGE 3 USER default"), ":0\r\n", "all are young");
     assert_eq!(cores.ask(me, "CLIENT KILL TYPE normal SKIPME yes"), ":3\r\n");
     assert!(victims.iter().all(|victim| cores.finished(*victim)));
     assert_eq!(ports(&cores.ask(me, "CLIENT LIST")), [1]);

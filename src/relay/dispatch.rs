@@ -27,6 +27,8 @@ pub(super) enum Outcome {
 enum Unroutable {
     Keys(KeysError),
     Crossslot,
+    /// A script without keys, which the pool refuses.
+    Keyless,
 }
 
 impl Relay {
@@ -133,6 +135,7 @@ impl Relay {
             Ok(shard) => self.forward_to(id, command, (request.len(), shard), now),
             Err(Unroutable::Keys(error)) => self.answer_keys_error(id, command, error),
             Err(Unroutable::Crossslot) => self.answer_crossslot(id),
+            Err(Unroutable::Keyless) => self.answer_keyless(id, command),
         }
     }
 
@@ -269,7 +272,7 @@ impl Relay {
         shard
     }
 
-    /// A request without keys (EVAL with numkeys 0) goes to the first shard.
+    /// A request without keys (EVAL with numkeys 0) goes where the pool says.
     fn common_shard(
         &mut self,
         id: ClientId,
@@ -283,7 +286,13 @@ impl Relay {
                 return Err(Unroutable::Crossslot);
             }
         }
-        Ok(common.unwrap_or(ShardId(0)))
+        common.or_else(|| self.keyless_shard(id)).ok_or(Unroutable::Keyless)
+    }
+
+    /// Where a script without keys runs; `None`: nowhere.
+    pub(super) fn keyless_shard(&mut self, id: ClientId) -> Option<ShardId> {
+        let pool = self.client(id)?.pool;
+        self.pool(pool).keyless
     }
 
     /// The shard of a key in the client's pool.
@@ -303,6 +312,11 @@ impl Relay {
         error: KeysError,
     ) -> Outcome {
         self.answer(id, |out| errors::keys_error(command, error, out));
+        Outcome::Done
+    }
+
+    pub(super) fn answer_keyless(&mut self, id: ClientId, command: &Command) -> Outcome {
+        self.answer(id, |out| errors::keyless(command, out));
         Outcome::Done
     }
 

@@ -1,11 +1,12 @@
 //! INFO: what monitoring and client libraries look at.
 
-use crate::base::ids::{ClientId, ShardId};
+use crate::base::ids::{ClientId, PoolId, ShardId};
 use crate::base::time::{Now, US_PER_S};
 use crate::command::model::Command;
+use crate::config::model::Facade;
 use crate::relay::Relay;
 use crate::relay::gather::{Gather, Kind};
-use crate::relay::session::REDIS_VERSION;
+use crate::relay::session::{REDIS_VERSION, redis_mode};
 use crate::resp::args::Request;
 use crate::resp::encode::Encoder;
 use crate::resp::value;
@@ -53,7 +54,7 @@ impl Relay {
         }
         let mut info = String::new();
         if wants("server") {
-            info += &self.info_server(now);
+            info += &self.info_server(gather.pool, now);
         }
         if wants("clients") {
             let clients = pool_total(&self.all_stats, gather.pool, PoolMetric::ClientConnections);
@@ -86,7 +87,8 @@ impl Relay {
             info += "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n\r\n";
         }
         if wants("cluster") {
-            info += "# Cluster\r\ncluster_enabled:0\r\n\r\n";
+            let enabled = u8::from(self.pool(gather.pool).config.facade == Facade::Cluster);
+            info += &format!("# Cluster\r\ncluster_enabled:{enabled}\r\n\r\n");
         }
         if wants("shards") {
             info += &format!("# Shards\r\n{shards}\r\n");
@@ -99,9 +101,10 @@ impl Relay {
         Encoder::new(gather.protocol).verbatim(out, info.as_bytes());
     }
 
-    fn info_server(&self, now: Now) -> String {
+    fn info_server(&self, pool: PoolId, now: Now) -> String {
+        let mode = redis_mode(self.pool(pool).config.facade);
         format!(
-            "# Server\r\nredis_version:{REDIS_VERSION}\r\nredis_mode:standalone\r\n\
+            "# Server\r\nredis_version:{REDIS_VERSION}\r\nredis_mode:{mode}\r\n\
              corelay_version:{}\r\ncorelay_core:{}\r\ncorelay_cores:{}\r\n\
              server_time_usec:{}\r\nuptime_in_seconds:{}\r\n\r\n",
             env!("CARGO_PKG_VERSION"),

@@ -2,8 +2,8 @@
 
 use crate::base::ids::ClientId;
 use crate::base::time::{Now, US_PER_S};
+use crate::command::describe;
 use crate::command::model::{Command, Local};
-use crate::command::{describe, errors};
 use crate::relay::Relay;
 use crate::resp::args::Request;
 use crate::resp::encode::{self, Encoder};
@@ -34,7 +34,7 @@ impl Relay {
             }
             Local::Time => self.answer(id, |out| write_time(now, out)),
             Local::Lolwut => self.answer(id, |out| encoder.verbatim(out, LOLWUT.as_bytes())),
-            Local::NotACluster => self.answer(id, errors::not_a_cluster),
+            Local::Cluster(question) => self.cluster(id, command, question, request),
             Local::Help => self.answer(id, |out| describe::help(command, out)),
 
             Local::Hello => self.hello(id, request),
@@ -54,6 +54,7 @@ impl Relay {
             Local::ClientGetname => self.client_getname(id),
             Local::ClientSetname => self.client_setname(id, request),
             Local::ClientSetinfo => self.client_setinfo(id, request),
+            Local::ClientReply => self.client_reply(id, request),
             Local::ClientKill => self.client_kill(id, command.family, request, now),
             Local::ClientGetredir => self.answer(id, |out| encode::integer(out, -1)),
             Local::ClientTrackinginfo => self.answer(id, |out| write_tracking_off(encoder, out)),

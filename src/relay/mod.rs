@@ -34,6 +34,9 @@ mod cores;
 #[cfg(test)]
 mod cores_tests;
 mod dispatch;
+mod facade;
+#[cfg(test)]
+mod facade_tests;
 mod fan;
 mod fate;
 mod gather;
@@ -58,6 +61,8 @@ pub(crate) mod plants;
 mod query;
 mod random;
 mod refusal;
+#[cfg(test)]
+mod reply_tests;
 mod scan;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod script;
@@ -103,7 +108,7 @@ use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
 use crate::base::limits::HELD_BACK_BYTES_MAX;
 use crate::base::slab::Slab;
 use crate::base::time::Now;
-use crate::config::model::{Config, PoolConfig};
+use crate::config::model::{Config, KeylessScripts, PoolConfig};
 use crate::resp::Protocol;
 use crate::resp::args::ArgRange;
 use crate::resp::request::RequestLimits;
@@ -189,6 +194,8 @@ struct Pool {
     limits: RequestLimits,
     /// By protocol version and database: index into `Relay::lane_sets`.
     lane_sets: AHashMap<(Protocol, u32), u32>,
+    /// Where a script without keys runs; `None`: it is refused.
+    keyless: Option<ShardId>,
     /// Index into `Relay::holds` of its first shard; `None`: its addresses are fixed.
     first_hold: Option<u32>,
 }
@@ -461,7 +468,14 @@ impl Pool {
             let shards = (0..config.shards.len() as u16).map(ShardId);
             holds.extend(shards.map(|shard| Hold::new(id, shard)));
         }
+        let named = |name: &String| config.shards.iter().position(|shard| shard.name == *name);
+        let keyless = match &config.keyless_scripts {
+            KeylessScripts::Refuse => None,
+            KeylessScripts::FirstShard => Some(ShardId(0)),
+            KeylessScripts::Shard(name) => named(name).map(|at| ShardId(at as u16)),
+        };
         Pool {
+            keyless,
             first_hold,
             router: Router::new(config),
             limits: RequestLimits {

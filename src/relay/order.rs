@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 enum Slot {
     /// Not answered yet.
     Waiting,
+    /// The same, and its reply is nobody's: CLIENT REPLY OFF or SKIP.
+    Muted,
     /// The whole reply lies in `Order::early` and waits for those before it.
     Early { start: u32, bytes: u32 },
     /// The same, too large to be copied there. Boxed, for it is rare and slots are many.
@@ -18,6 +20,17 @@ enum Slot {
 }
 
 const _: () = assert!(size_of::<Slot>() <= 16, "slots are touched twice for each request");
+
+impl Slot {
+    /// The reply has come, and is nobody's. `None`: it had come before.
+    #[cold]
+    fn swallow(&mut self) -> Option<usize> {
+        matches!(self, Slot::Muted).then(|| {
+            *self = Slot::Early { start: 0, bytes: 0 };
+            0
+        })
+    }
+}
 
 /// A reply whose turn has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,6 +75,20 @@ pub(super) struct Order {
     early_bytes: usize,
     /// Sequence number of the first slot.
     first: u32,
+    /// What becomes of the replies to requests that are to come.
+    replies: Replies,
+    /// There may be muted slots.
+    muted: bool,
+}
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Replies {
+    #[default]
+    On,
+    Off,
+    /// The next one is swallowed, those behind it are not.
+    SkipNext,
 }
 
 impl Order {
@@ -83,8 +110,31 @@ impl Order {
             self.slots = slots;
         }
         let seq = self.first.wrapping_add(self.slots.len() as u32);
-        self.slots.push_back(Slot::Waiting);
+        if self.replies == Replies::On {
+            self.slots.push_back(Slot::Waiting);
+        } else {
+            self.slots.push_back(Slot::Muted);
+            self.muted = true;
+            self.spend_skip();
+        }
         seq
+    }
+
+    /// What becomes of the replies to all requests that come from now on.
+    pub(super) fn set_replies(&mut self, replies: Replies) {
+        self.replies = replies;
+    }
+
+    pub(super) fn replies(&self) -> Replies {
+        self.replies
+    }
+
+    /// The request whose reply is skipped has come.
+    #[cold]
+    pub(super) fn spend_skip(&mut self) {
+        if self.replies == Replies::SkipNext {
+            self.replies = Replies::On;
+        }
     }
 
     /// Whether the reply for `seq` is the next to leave.
@@ -96,12 +146,20 @@ impl Order {
     /// Whether the first slot is there and still waits for its reply.
     #[inline]
     pub(super) fn waits(&self) -> bool {
-        matches!(self.slots.front(), Some(Slot::Waiting))
+        matches!(self.slots.front(), Some(Slot::Waiting | Slot::Muted))
     }
 
-    /// Keeps the reply for `seq` until its turn; `false`: there is no such slot, or it is answered.
+    /// Whether the reply for `seq`, which is still to come, is nobody's.
     #[inline]
-    pub(super) fn keep(&mut self, seq: u32, reply: &[u8], rings: &mut Rings) -> bool {
+    pub(super) fn is_muted(&self, seq: u32) -> bool {
+        self.muted
+            && matches!(self.slots.get(seq.wrapping_sub(self.first) as usize), Some(Slot::Muted))
+    }
+
+    /// Keeps the reply for `seq` until its turn, and tells how many bytes that are: none of one that
+    /// is nobody's. `None`: there is no such slot, or it is answered.
+    #[inline]
+    pub(super) fn keep(&mut self, seq: u32, reply: &[u8], rings: &mut Rings) -> Option<usize> {
         let early = &mut self.early;
         if self.early_bytes == 0 {
             early.clear();
@@ -114,11 +172,9 @@ impl Order {
             return self.keep_owned(seq, reply.to_vec());
         }
         let start = early.len();
-        let Some(slot) = self.slots.get_mut(seq.wrapping_sub(self.first) as usize) else {
-            return false;
-        };
+        let slot = self.slots.get_mut(seq.wrapping_sub(self.first) as usize)?;
         if !matches!(slot, Slot::Waiting) {
-            return false;
+            return slot.swallow();
         }
         *slot = Slot::Early { start: start as u32, bytes: reply.len() as u32 };
         early.extend_from_slice(reply);
@@ -126,18 +182,18 @@ impl Order {
         if start > 2 * self.early_bytes + EARLY_WASTE_BYTES {
             self.pack();
         }
-        true
+        Some(reply.len())
     }
 
     /// As [`keep`](Order::keep), without a copy.
-    pub(super) fn keep_owned(&mut self, seq: u32, reply: Vec<u8>) -> bool {
-        match self.slots.get_mut(seq.wrapping_sub(self.first) as usize) {
-            Some(slot @ Slot::Waiting) => {
-                *slot = Slot::Large(Box::new(reply));
-                true
-            }
-            _ => false,
+    pub(super) fn keep_owned(&mut self, seq: u32, reply: Vec<u8>) -> Option<usize> {
+        let slot = self.slots.get_mut(seq.wrapping_sub(self.first) as usize)?;
+        if !matches!(slot, Slot::Waiting) {
+            return slot.swallow();
         }
+        let bytes = reply.len();
+        *slot = Slot::Large(Box::new(reply));
+        Some(bytes)
     }
 
     /// Some early reply is always there, so that `early` never ran empty: what has left goes.
@@ -171,7 +227,7 @@ impl Order {
         let slot = self.slots.pop_front()?;
         self.first = self.first.wrapping_add(1);
         match slot {
-            Slot::Waiting => None,
+            Slot::Waiting | Slot::Muted => None,
             Slot::Early { start, bytes } => {
                 let range = start as usize..start as usize + bytes as usize;
                 self.early_bytes -= bytes as usize;
@@ -193,6 +249,7 @@ impl Order {
         if !self.slots.is_empty() || self.slots.capacity() == 0 {
             return;
         }
+        self.muted = false;
         let slots = std::mem::take(&mut self.slots);
         if rings.slots.len() < RINGS_MAX && slots.capacity() <= RING_SLOTS_MAX {
             rings.slots.push(slots);
@@ -228,15 +285,15 @@ mod tests {
         let large = vec![b'd'; EARLY_REPLY_BYTES_MAX + 1];
         for (seq, reply) in [(seqs[2], &b"c"[..]), (seqs[3], &large), (seqs[1], b"")] {
             assert!(!order.is_first(seq));
-            assert!(order.keep(seq, reply, &mut rings));
-            assert!(!order.keep(seq, b"again", &mut rings), "a slot is answered once");
-            assert!(!order.keep_owned(seq, b"again".to_vec()), "a slot is answered once");
+            assert_eq!(order.keep(seq, reply, &mut rings), Some(reply.len()));
+            assert_eq!(order.keep(seq, b"again", &mut rings), None, "a slot is answered once");
+            assert_eq!(order.keep_owned(seq, b"again".to_vec()), None, "a slot is answered once");
             assert!(order.waits(), "the first is still waiting");
             assert_eq!(ready(&mut order), None);
         }
         assert!(
-            !order.keep(3, b"nobody's", &mut rings)
-                && !order.keep(seqs[0] - 1, b"nobody's", &mut rings)
+            order.keep(3, b"nobody's", &mut rings).is_none()
+                && order.keep(seqs[0] - 1, b"nobody's", &mut rings).is_none()
         );
         assert!(order.is_first(seqs[0]));
         order.pop();
@@ -249,6 +306,31 @@ mod tests {
         assert_eq!(order.len(), 1);
     }
 
+    #[test]
+    fn what_is_muted_takes_a_place_and_no_bytes() {
+        let (mut order, mut rings) = (Order::default(), Rings::default());
+        let push = |order: &mut Order, replies| {
+            order.set_replies(replies);
+            order.push(&mut Rings::default())
+        };
+        let first = push(&mut order, Replies::On);
+        let off = push(&mut order, Replies::Off);
+        let skipped = push(&mut order, Replies::SkipNext);
+        assert_eq!(order.replies(), Replies::On, "one is skipped");
+        let last = order.push(&mut Rings::default());
+        let muted = |order: &Order| [first, off, skipped, last].map(|seq| order.is_muted(seq));
+        assert_eq!(muted(&order), [false, true, true, false]);
+        assert_eq!(order.keep(skipped, b"nobody's", &mut rings), Some(0));
+        assert_eq!(order.keep_owned(off, b"nobody's".to_vec()), Some(0));
+        assert_eq!(order.keep(off, b"again", &mut rings), None);
+        assert_eq!(order.keep(last, b"heard", &mut rings), Some(5));
+        assert_eq!(muted(&order), [false; 4], "answered");
+        order.pop();
+        assert_eq!(ready(&mut order), Some(Vec::new()));
+        assert_eq!(ready(&mut order), Some(Vec::new()));
+        assert_eq!(ready(&mut order), Some(b"heard".to_vec()));
+    }
+
     /// Some reply always waits, so the buffer never runs empty; it does not grow for that.
     #[test]
     fn what_has_left_takes_no_memory_for_ever() {
@@ -257,7 +339,7 @@ mod tests {
         let ask_twice = |order: &mut Order| {
             order.push(&mut Rings::default());
             let second = order.push(&mut Rings::default());
-            assert!(order.keep(second, &text(second), &mut Rings::default()));
+            assert!(order.keep(second, &text(second), &mut Rings::default()).is_some());
         };
         ask_twice(&mut order);
         for first in (0..20_000).step_by(2) {

@@ -6,7 +6,7 @@ use crate::base::time::Now;
 use crate::relay::api::{Ask, Dirty, Report};
 use crate::relay::client::{Client, Phase, Stall};
 use crate::relay::lane::{Flow, LaneState, Target};
-use crate::relay::order::{EARLY_REPLY_BYTES_MAX, Ready};
+use crate::relay::order::{EARLY_REPLY_BYTES_MAX, Ready, Replies};
 use crate::relay::plants::{Plant, planted};
 use crate::relay::{Pool, Relay, admit, give_spare, step};
 use crate::resp::reply::Scanned;
@@ -163,7 +163,7 @@ impl Relay {
                         self.stream(client, piece);
                         self.end_first_slot(client);
                     }
-                    Flow::Drop => {}
+                    Flow::Drop => self.swallow(client, seq),
                 }
             }
             Target::Gather { index, generation, part } => {
@@ -230,8 +230,8 @@ impl Relay {
     /// A long reply is under way: if it is the client's next, its bytes go out as they come.
     fn begin_stream(&mut self, index: u32, client: ClientId, seq: u32) {
         let first = match self.live_client(client) {
-            Some(state) => state.order.is_first(seq),
-            None => return self.drop_rest(index),
+            Some(state) if !state.order.is_muted(seq) => state.order.is_first(seq),
+            _ => return self.drop_rest(index),
         };
         if !first {
             return; // it is collected until those before it have left
@@ -261,6 +261,9 @@ impl Relay {
         if !client.order.is_first(seq) {
             return self.keep(id, seq, reply);
         }
+        if client.order.is_muted(seq) && !planted(Plant::HearMuted) {
+            return self.end_first_slot(id);
+        }
         self.buffered_bytes += reply.bytes().len();
         match reply {
             Reply::Lent(bytes) => client.outbox.put(bytes, &mut self.chunks),
@@ -284,21 +287,27 @@ impl Relay {
     /// A reply that comes before its turn.
     fn keep(&mut self, id: ClientId, seq: u32, reply: Reply<'_>) {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
-        let bytes = reply.bytes().len();
         let kept = match reply {
-            Reply::Owned(large) if bytes > EARLY_REPLY_BYTES_MAX => {
+            Reply::Owned(large) if large.len() > EARLY_REPLY_BYTES_MAX => {
                 client.order.keep_owned(seq, large)
             }
             small => client.order.keep(seq, small.bytes(), &mut self.rings),
         };
-        if !kept {
+        let Some(bytes) = kept else {
             debug_assert!(false, "a slot is answered exactly once");
             return;
-        }
+        };
         client.held_bytes += bytes;
         self.buffered_bytes += bytes;
         if client.output_bytes() > client_output_max_bytes(&self.pools, client) {
             self.close_for_output(id);
+        }
+    }
+
+    /// A reply has ended whose bytes went nowhere, be it that nobody wants it, or nobody is there.
+    fn swallow(&mut self, id: ClientId, seq: u32) {
+        if self.live_client(id).is_some_and(|client| client.order.is_muted(seq)) {
+            self.deliver(id, seq, Reply::Lent(b""));
         }
     }
 
@@ -426,6 +435,13 @@ impl Relay {
         let mut reply = self.spare();
         write(&mut reply);
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
+        if client.order.replies() != Replies::On {
+            reply.clear();
+            if client.order.is_empty() {
+                client.order.spend_skip();
+                return give_spare(&mut self.spares, reply);
+            }
+        }
         if client.order.is_empty() {
             self.put_client(id, Reply::Lent(&reply));
             give_spare(&mut self.spares, reply);

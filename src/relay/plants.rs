@@ -9,6 +9,8 @@ pub(crate) enum Plant {
     SkipGeneration,
     /// A reply is now and then thrown away instead of put into its slot.
     DropSlot,
+    /// A reply that a client does not want (CLIENT REPLY) is heard.
+    HearMuted,
     /// A lane to a primary that was replaced stays open.
     KeepFenced,
     /// A lane is connected again although its primary has not been verified since it was lost.

@@ -5,9 +5,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::base::ids::PoolId;
+use crate::base::time::{Now, US_PER_S};
 use crate::relay::api::Peer;
 use crate::relay::client::{Client, Phase};
 use crate::resp::args::Request;
+
+const BAD_AGE: &str = "ERR maxage is not an integer or out of range";
 
 /// Which clients, and what is to be done with them; all conditions have to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct ClientQuery<'a> {
     /// The type and the user asked for are those of every client here; if not, there is none.
     normal: bool,
     skip_me: bool,
+    /// Connected for so many seconds or longer.
+    age_min_s: u64,
 }
 
 /// What is to be done, and how it is answered.
@@ -54,6 +59,7 @@ impl<'a> ClientQuery<'a> {
             local: None,
             normal: true,
             skip_me: false,
+            age_min_s: 0,
         }
     }
 
@@ -108,7 +114,16 @@ impl<'a> ClientQuery<'a> {
                 b"addr" => query.peer = Some(Cow::Borrowed(value)),
                 b"laddr" => query.local = Some(Cow::Borrowed(value)),
                 b"type" => query.normal &= is_normal(value)?,
-                b"user" => query.normal &= value == b"default",
+                b"user" if value == b"default" => {}
+                b"user" => {
+                    let user = String::from_utf8_lossy(value);
+                    return Err(format!("ERR No such user '{user}'"));
+                }
+                b"maxage" => {
+                    let age = number_of(value).ok_or(BAD_AGE)?;
+                    let error = "ERR maxage should be greater than 0";
+                    query.age_min_s = u64::try_from(age).ok().filter(|n| *n > 0).ok_or(error)?;
+                }
                 b"skipme" => match value.to_ascii_lowercase().as_slice() {
                     b"yes" => query.skip_me = true,
                     b"no" => query.skip_me = false,
@@ -132,6 +147,7 @@ impl<'a> ClientQuery<'a> {
             local: owned(self.local),
             normal: self.normal,
             skip_me: self.skip_me,
+            age_min_s: self.age_min_s,
         }
     }
 
@@ -147,7 +163,7 @@ impl<'a> ClientQuery<'a> {
     }
 
     /// Whether this client is meant. One that the reactor was asked to close has gone already.
-    pub(super) fn hits(&self, client: &Client) -> bool {
+    pub(super) fn hits(&self, client: &Client, now: Now) -> bool {
         let wanted = match &self.only {
             Only::Everyone => true,
             Only::One(number) => *number == client.number,
@@ -160,6 +176,7 @@ impl<'a> ClientQuery<'a> {
             && self.normal
             && client.pool == self.pool
             && client.phase != Phase::Closed
+            && now.mono_us.saturating_sub(client.opened_us) / US_PER_S >= self.age_min_s
             && !(self.skip_me && client.number == self.asker)
             && at(&self.peer, peer_address)
             && at(&self.local, local_address)

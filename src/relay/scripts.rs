@@ -143,7 +143,9 @@ impl Relay {
             return self.answer_keys_error(id, command, error);
         }
         let first = keys.first().map(|key| self.shard_of(id, request.arg(*key as usize)));
-        let shard = first.unwrap_or(ShardId(0));
+        let Some(shard) = first.or_else(|| self.keyless_shard(id)) else {
+            return self.answer_keyless(id, command);
+        };
         if keys.iter().any(|key| self.shard_of(id, request.arg(*key as usize)) != shard) {
             return self.answer_crossslot(id);
         }

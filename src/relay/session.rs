@@ -1,9 +1,11 @@
 //! A client's own state: HELLO, AUTH, SELECT and RESET.
 
 use crate::base::ids::ClientId;
+use crate::config::model::Facade;
 use crate::relay::Relay;
 use crate::relay::client::Stall;
 use crate::relay::clients::{BAD_NAME, is_name};
+use crate::relay::order::Replies;
 use crate::resp::Protocol;
 use crate::resp::args::Request;
 use crate::resp::encode::{self, Encoder};
@@ -66,9 +68,10 @@ impl Relay {
         if let Some(name) = options.name {
             client.names_mut().name = name.to_vec();
         }
-        let (number, database) = (client.number, client.database);
+        let (pool, number, database) = (client.pool, client.number, client.database);
+        let mode = redis_mode(self.pool(pool).config.facade);
         self.move_to_lanes(id, protocol, database);
-        self.answer(id, |out| write_hello(Encoder::new(protocol), protocol, number, out));
+        self.answer(id, |out| write_hello(Encoder::new(protocol), mode, number, out));
     }
 
     /// AUTH [user] password
@@ -144,6 +147,7 @@ impl Relay {
     pub(super) fn reset(&mut self, id: ClientId) {
         let Some(client) = self.client(id) else { return };
         client.names = None;
+        client.order.set_replies(Replies::On);
         let pool = client.pool;
         let pool = self.pool(pool).config.clone();
         if let Some(client) = self.client(id) {
@@ -191,7 +195,15 @@ fn hello_options<'a>(request: &Request<'a>) -> Result<HelloOptions<'a>, String> 
     Ok(options)
 }
 
-fn write_hello(encoder: Encoder, protocol: Protocol, number: u64, out: &mut Vec<u8>) {
+/// As HELLO and INFO call what the server is.
+pub(super) fn redis_mode(facade: Facade) -> &'static str {
+    match facade {
+        Facade::None => "standalone",
+        Facade::Cluster => "cluster",
+    }
+}
+
+fn write_hello(encoder: Encoder, mode: &str, number: u64, out: &mut Vec<u8>) {
     encoder.map_header(out, 7);
     encode::bulk(out, b"server");
     encode::bulk(out, b"redis");
@@ -200,7 +212,7 @@ fn write_hello(encoder: Encoder, protocol: Protocol, number: u64, out: &mut Vec<
     encode::bulk(out, b"proto");
     encode::integer(
         out,
-        match protocol {
+        match encoder.protocol {
             Protocol::Resp2 => 2,
             Protocol::Resp3 => 3,
         },
@@ -208,7 +220,7 @@ fn write_hello(encoder: Encoder, protocol: Protocol, number: u64, out: &mut Vec<
     encode::bulk(out, b"id");
     encode::integer(out, number as i64);
     encode::bulk(out, b"mode");
-    encode::bulk(out, b"standalone");
+    encode::bulk(out, mode.as_bytes());
     encode::bulk(out, b"role");
     encode::bulk(out, b"master");
     encode::bulk(out, b"modules");

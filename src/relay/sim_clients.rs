@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::base::ids::{ClientId, PoolId};
 use crate::relay::api::{ClientEnd, Dirty, Peer};
+use crate::relay::order::Replies;
 use crate::relay::sim_model::{DIGEST, Expect, KEYS, Player};
 use crate::relay::sim_tests::Simulation;
 use crate::resp::encode;
@@ -26,6 +27,7 @@ impl Simulation {
             paused: false,
             closing: false,
             finishing: false,
+            replies: Replies::On,
         });
     }
 
@@ -54,7 +56,7 @@ impl Simulation {
         let mut words: Vec<Vec<u8>> = Vec::new();
         let mut say =
             |text: &str| words.extend(text.split(' ').map(|word| word.as_bytes().to_vec()));
-        let expect = match self.below(34) {
+        let expect = match self.below(36) {
             0..=6 => {
                 say(&format!("GET {}", keys[0]));
                 Expect::Values(keys[..1].to_vec(), resp3)
@@ -122,6 +124,17 @@ impl Simulation {
                 self.players[at].closing = true;
                 Expect::Exactly(b"+OK\r\n".to_vec())
             }
+            32..=33 => {
+                let player = &mut self.players[at];
+                let (word, replies) = match (version % 4, player.replies) {
+                    (0 | 1, Replies::On) => ("SKIP", Replies::SkipNext),
+                    (2, Replies::On | Replies::SkipNext) => ("OFF", Replies::Off),
+                    _ => ("ON", Replies::On),
+                };
+                say(&format!("CLIENT REPLY {word}"));
+                player.replies = replies;
+                Expect::Exactly(b"+OK\r\n".to_vec())
+            }
             _ => {
                 say(&format!("PING {version}"));
                 let mut pong = Vec::new();
@@ -130,8 +143,13 @@ impl Simulation {
             }
         };
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        encode::request(&mut self.players[at].to_say, &words);
-        self.players[at].expects.push_back(expect);
+        let player = &mut self.players[at];
+        encode::request(&mut player.to_say, &words);
+        match player.replies {
+            Replies::On => player.expects.push_back(expect),
+            Replies::SkipNext if words[0] != b"CLIENT" => player.replies = Replies::On,
+            Replies::SkipNext | Replies::Off => {}
+        }
     }
 
     pub(super) fn leave(&mut self, id: ClientId, end: ClientEnd) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::base::ids::{ClientId, LaneId};
 use crate::base::limits;
+use crate::relay::order::Replies;
 use crate::resp::args::Request;
 use crate::resp::reply::ReplyScanner;
 use crate::resp::request::RequestLimits;
@@ -48,6 +49,8 @@ pub(super) struct Player {
     pub(super) paused: bool,
     pub(super) closing: bool,
     pub(super) finishing: bool,
+    /// What it said last of CLIENT REPLY.
+    pub(super) replies: Replies,
 }
 
 /// A shard has two nodes that may be its primary.

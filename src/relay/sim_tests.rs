@@ -472,6 +472,7 @@ fn the_simulation_finds_planted_bugs() {
         Plant::SwapTokens,
         Plant::SkipGeneration,
         Plant::DropSlot,
+        Plant::HearMuted,
         Plant::KeepFenced,
         Plant::TrustAgain,
         Plant::RepeatWrites,

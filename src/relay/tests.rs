@@ -288,7 +288,6 @@ fn commands_that_change_a_connection_never_reach_a_lane() {
         "SUBSCRIBE c",
         "BLPOP a 0",
         "MONITOR",
-        "CLIENT REPLY OFF",
         "CLIENT TRACKING ON",
         "XREAD BLOCK 0 STREAMS a 0",
         "SHUTDOWN",

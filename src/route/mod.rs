@@ -27,6 +27,15 @@ use crate::base::ids::ShardId;
 use crate::config::model::{CharSignedness, DistributionKind, HashKind, PoolConfig};
 use hash::HashFn;
 
+/// Hash slots of a Redis Cluster.
+pub const HASH_SLOTS: u16 = 16_384;
+
+/// The hash slot of a key: what CLUSTER KEYSLOT says. No placement of ours depends on it.
+pub fn hash_slot(key: &[u8]) -> u16 {
+    let crc = hash::crc16_of_cluster(hash_tag::tagged(Some((b'{', b'}')), key));
+    crc % HASH_SLOTS
+}
+
 /// All that a placement depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules<'a> {

@@ -186,3 +186,21 @@ fn ring_hash_leaves_out_what_places_no_key() {
     });
     assert_eq!(single, random);
 }
+
+/// What redis-server 7.0.15 in cluster mode answers to CLUSTER KEYSLOT.
+#[test]
+fn hash_slots_are_those_of_a_redis_cluster() {
+    for (key, slot) in [
+        ("", 0),
+        ("a", 15495),
+        ("foo", 12182),
+        ("123456789", 12739),
+        ("{user1000}.following", 3443),
+        ("user1000", 3443),
+        ("foo{}{bar}", 8363),
+        ("foo{{bar}}zap", 4015),
+        ("foo{bar}{zap}", 5061),
+    ] {
+        assert_eq!(hash_slot(key.as_bytes()), slot, "{key}");
+    }
+}

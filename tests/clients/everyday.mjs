@@ -1,9 +1,10 @@
 // A round of everyday commands with ioredis and node-redis, through the proxy and on a plain
 // redis:
 //
-//     node everyday.mjs --plain HOST:PORT --proxy HOST:PORT --library ioredis|redis2|redis3
+//     node everyday.mjs --plain HOST:PORT --proxy HOST:PORT --library ioredis|cluster|redis2|redis3
 //
-// (redis2 and redis3 are node-redis in RESP2 and RESP3.) Every step runs on both; the answers have
+// (cluster is ioredis' Cluster, and what is plain a Redis Cluster; redis2 and redis3 are node-redis
+// in RESP2 and RESP3.) Every step runs on both; the answers have
 // to be equal. Ends with 1 if one differs, and says which.
 
 import { isDeepStrictEqual, inspect } from 'node:util';
@@ -144,6 +145,11 @@ const LIBRARIES = {
     open: async (host, port) => new Redis({ host, port, maxRetriesPerRequest: 1 }),
     close: (client) => client.disconnect(),
   },
+  cluster: {
+    steps: ioredisSteps,
+    open: async (host, port) => new Redis.Cluster([{ host, port: Number(port) }]),
+    close: (client) => client.disconnect(),
+  },
   redis2: nodeRedis(2),
   redis3: nodeRedis(3),
 };
@@ -173,7 +179,9 @@ async function main() {
   for (const [name, step] of steps) {
     const expected = await outcome(() => step(plain));
     const got = await outcome(() => step(proxy));
-    if (!isDeepStrictEqual(expected, got)) {
+    // Keys in several hash slots: a cluster refuses what the proxy splits.
+    const splits = options.library === 'cluster' && `${expected}`.startsWith('error: CROSSSLOT');
+    if (!isDeepStrictEqual(expected, got) && !splits) {
       differences += 1;
       console.log(`${name}:\n  plain: ${inspect(expected)}\n  proxy: ${inspect(got)}`);
     }

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """A round of everyday commands with redis-py, through the proxy and on a plain redis.
 
-    everyday.py --plain HOST:PORT --proxy HOST:PORT --protocol 2|3
+    everyday.py --plain HOST:PORT --proxy HOST:PORT --protocol 2|3 [--cluster]
 
 Every step runs on both; what redis-py gives back (or raises) has to be equal. Steps whose answer
 is free in its order are sorted, those whose answer is random are reduced to what must hold.
+With --cluster by redis-py's RedisCluster, and what is plain is a Redis Cluster.
 Ends with 1 if a step differs, and says which.
 """
 
@@ -13,6 +14,7 @@ import sys
 
 import redis
 
+ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
 BINARY = bytes(range(256))
 COUNT = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 
@@ -224,7 +226,7 @@ class Recorder:
         def call(*args, **kwargs):
             try:
                 return method(*args, **kwargs)
-            except redis.RedisError as error:
+            except ERRORS as error:
                 return f"{type(error).__name__}: {error}"
 
         return call
@@ -239,7 +241,7 @@ def results(group, client):
             yield number, next(steps)
         except StopIteration:
             return
-        except (redis.RedisError, AttributeError, TypeError, KeyError) as error:
+        except (*ERRORS, AttributeError, TypeError, KeyError) as error:
             yield number, f"{type(error).__name__}: {error}"
             return
         number += 1
@@ -247,6 +249,8 @@ def results(group, client):
 
 def connect(address, protocol, database):
     host, port = address.rsplit(":", 1)
+    if database is None:
+        return redis.RedisCluster(host=host, port=int(port), protocol=protocol, socket_timeout=20)
     return redis.Redis(
         host=host, port=int(port), protocol=protocol, db=database, socket_timeout=20
     )
@@ -262,9 +266,10 @@ def main():
     parser.add_argument("--plain", required=True)
     parser.add_argument("--proxy", required=True)
     parser.add_argument("--protocol", type=int, required=True)
+    parser.add_argument("--cluster", action="store_true")
     options = parser.parse_args()
     differences, steps = 0, 0
-    for database in (0, 5):
+    for database in [None] if options.cluster else (0, 5):
         plain = connect(options.plain, options.protocol, database)
         proxy = connect(options.proxy, options.protocol, database)
         for group in GROUPS:

@@ -32,7 +32,7 @@ static CLIENT_COMMANDS: &[Command] = &family(Family::Connection, [
     cmd("client|no-evict",      "7.0.0",   3, ADMIN | SESSION, NO_KEYS, local(Local::OnOff)),
     cmd("client|no-touch",      "7.2.0",   3, SESSION,         NO_KEYS, local(Local::OnOff)),
     cmd("client|pause",         "2.9.50", -3, ADMIN | SESSION, NO_KEYS, REFUSE_STATE),
-    cmd("client|reply",         "3.2.0",   3, SESSION,         NO_KEYS, REFUSE_STATE),
+    cmd("client|reply",         "3.2.0",   3, SESSION,         NO_KEYS, local(Local::ClientReply)),
     cmd("client|setinfo",       "7.2.0",   4, SESSION,         NO_KEYS, local(Local::ClientSetinfo)),
     cmd("client|setname",       "2.6.9",   3, SESSION,         NO_KEYS, local(Local::ClientSetname)),
     cmd("client|tracking",      "6.0.0",  -3, SESSION,         NO_KEYS, REFUSE_STATE),

@@ -1,7 +1,7 @@
 //! The words in which the lines of the table are written. All of it is worked out by the compiler.
 
 pub(super) use crate::command::model::{
-    Command, Counted::*, Family, Keys, Local, Merge, Refusal, Run, Special, Split,
+    ClusterQuestion, Command, Counted::*, Family, Keys, Local, Merge, Refusal, Run, Special, Split,
 };
 
 use crate::command::flags::{Access, Categories, Flags};
@@ -90,7 +90,7 @@ pub(super) const ONLY_SHARD: Run = Run::OnlyShard;
 pub(super) const OK: Run = Run::Local(Local::Ok);
 /// Also what a container does alone, which never comes to pass: its arity asks for a subcommand.
 pub(super) const HELP: Run = Run::Local(Local::Help);
-pub(super) const NOT_A_CLUSTER: Run = Run::Local(Local::NotACluster);
+pub(super) const NO_CLUSTER: Run = cluster(ClusterQuestion::Unserved);
 pub(super) const REFUSE_STATE: Run = Run::Refuse(Refusal::ConnectionState);
 pub(super) const REFUSE_BLOCKING: Run = Run::Refuse(Refusal::Blocking);
 pub(super) const REFUSE_ADMIN: Run = Run::Refuse(Refusal::ServerAdministration);
@@ -174,6 +174,10 @@ pub(super) const fn by_argument(index: u16) -> Run {
 
 pub(super) const fn local(local: Local) -> Run {
     Run::Local(local)
+}
+
+pub(super) const fn cluster(question: ClusterQuestion) -> Run {
+    Run::Local(Local::Cluster(question))
 }
 
 pub(super) const fn special(special: Special) -> Run {

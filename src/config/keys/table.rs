@@ -8,13 +8,13 @@ use super::Section::{Auth, BackendAuth, Master, Pool, Proxy, Sentinel, Shard};
 use super::{Fallback, Key, Kind, Section};
 use crate::base::limits;
 use crate::config::names::{
-    DANGEROUS_COMMANDS, DISTRIBUTIONS, HASHES, LOG_LEVELS, REPLAYS, SIGNEDNESSES, UNKNOWN_COMMANDS,
-    names,
+    DANGEROUS_COMMANDS, DISTRIBUTIONS, FACADES, HASHES, LOG_LEVELS, REPLAYS, SIGNEDNESSES,
+    UNKNOWN_COMMANDS, names,
 };
 
 /// All keys, in the order of the sample file.
 #[rustfmt::skip]
-pub const KEYS: [Key; 53] = [
+pub const KEYS: [Key; 56] = [
     key(Proxy, "cores", Cores, Word("auto"),
         "CPUs, one reactor each: \"auto\" (all this process may run on), a count, or a list of CPU ids"),
     key(Proxy, "admin_listen", Address, Word("127.0.0.1:9180"),
@@ -72,6 +72,12 @@ pub const KEYS: [Key; 53] = [
         "a command not in the table: \"refuse\", or \"forward\" to the shard of its first argument"),
     key(Pool, "dangerous_commands", Choice(&names(&DANGEROUS_COMMANDS)), Word("refuse"),
         "KEYS, FLUSHALL, CLIENT KILL and others that reach every key or other clients"),
+    key(Pool, "keyless_scripts", Text, Word("first-shard"),
+        "where EVAL and FCALL without keys run: \"first-shard\", \"shard:NAME\", or \"refuse\""),
+    key(Pool, "facade", Choice(&names(&FACADES)), Word("none"),
+        "what clients take the pool for: \"none\": one redis; \"cluster\": a Redis Cluster of one node"),
+    key(Pool, "facade_address", Address, Word("off"),
+        "\"host:port\" that this node is called; \"off\": the address that a client connected to"),
     key(Pool, "read_from", Choice(&["primary"]), Word("primary"),
         "which redis-servers answer reads: only primaries can"),
     key(Pool, "client_connections_max", within(0, 10_000_000), size(limits::CLIENT_CONNECTIONS_MAX),

@@ -49,6 +49,11 @@ pub fn hash(kind: HashKind, signedness: CharSignedness, key: &[u8]) -> u32 {
     function(kind, signedness)(key)
 }
 
+/// CRC-16 as Redis Cluster has it: of twemproxy's the low half.
+pub(super) fn crc16_of_cluster(key: &[u8]) -> u16 {
+    crc16::hash(key) as u16
+}
+
 /// The function itself, for callers that hash many keys. It must not be given an empty key, for
 /// which only [`hash`] knows the answer.
 pub fn function(kind: HashKind, signedness: CharSignedness) -> HashFn {

@@ -14,6 +14,7 @@ use support::{Account, Scene, SwitchWatch, Watching, note};
 /// Kills the primary of the first shard under load; gives what the load has seen.
 fn kill_under_load(scene: &mut Scene) -> Account {
     let load = scene.load();
+    scene.wait_served(1, 0); // long enough to know the pace of the other shard
     let watch = SwitchWatch::start(scene, &[0, 1, 2], 0, 1);
     scene.alert(0);
     scene.watched.shards[0].nodes[0].kill_hard();
@@ -25,6 +26,9 @@ fn kill_under_load(scene: &mut Scene) -> Account {
     note(&format!("nothing was served for {:?}", to - from));
     account.expect_one_unknown_outcome_at_most(0);
     account.expect_undisturbed(1, OTHERS_WAIT_MAX);
+    let p99 = account.p99_beside((from, to), 1);
+    note(&format!("p99 of the other shard: {p99:?}"));
+    p99.expect_kept();
     account
 }
 

@@ -37,8 +37,8 @@ pub struct ShardAccount {
     pub out_of_order: u64,
     /// The longest that a client in a closed loop waited for one reply.
     pub longest: Duration,
-    /// When clients in a closed loop got a good reply, since the start.
-    pub(super) successes: Vec<Duration>,
+    /// When clients in a closed loop got a good reply, since the start, and how long they waited.
+    pub(super) successes: Vec<(Duration, Duration)>,
 }
 
 /// Everything that a checking load has seen.
@@ -59,6 +59,26 @@ pub struct Account {
     pub paused: Duration,
     pub(super) started: Instant,
     pub(super) ledgers: Vec<Vec<Ledger>>,
+}
+
+/// How long the slowest hundredth of a shard's replies took at least: before another shard's outage,
+/// and beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct P99 {
+    pub before: Duration,
+    pub beside: Duration,
+}
+
+impl P99 {
+    /// The promise is 20 %; the rest is for the machine, on which the sentinels, the new primary and
+    /// its replica have more to do than before.
+    pub fn expect_kept(self) {
+        const NOISE: Duration = Duration::from_millis(5);
+        assert!(
+            self.beside <= self.before * 6 / 5 + NOISE,
+            "other shards lost their pace: {self:?}"
+        );
+    }
 }
 
 /// What became of a write, as far as its client was told.
@@ -212,9 +232,23 @@ impl Account {
     /// The longest time without a good reply from a shard: when it began and ended.
     pub fn outage(&self, shard: usize) -> (Instant, Instant) {
         let successes = &self.shards[shard].successes;
-        let longest = successes.windows(2).max_by_key(|pair| pair[1] - pair[0]);
+        let longest = successes.windows(2).max_by_key(|pair| pair[1].0 - pair[0].0);
         let pair = longest.expect("two good replies at least");
-        (self.started + pair[0], self.started + pair[1])
+        (self.started + pair[0].0, self.started + pair[1].0)
+    }
+
+    /// The p99 of the waits for a shard's replies that came while another shard had its outage, and
+    /// of those that came before.
+    pub fn p99_beside(&self, outage: (Instant, Instant), shard: usize) -> P99 {
+        let (from, to) = (outage.0 - self.started, outage.1 - self.started);
+        let of = |within: &dyn Fn(Duration) -> bool| {
+            let there = self.shards[shard].successes.iter().filter(|(at, _)| within(*at));
+            let mut waits: Vec<Duration> = there.map(|(_, waited)| *waited).collect();
+            waits.sort_unstable();
+            assert!(waits.len() > 200, "{} replies are too few for a p99:\n{self}", waits.len());
+            waits[waits.len() * 99 / 100]
+        };
+        P99 { before: of(&|at| at < from), beside: of(&|at| (from..to).contains(&at)) }
     }
 }
 

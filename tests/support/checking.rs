@@ -255,7 +255,7 @@ impl Client {
             return self.note_fate(operation, shard, fate);
         }
         if self.home.is_some() {
-            self.account.shards[shard].successes.push(since_start);
+            self.account.shards[shard].successes.push((since_start, waited));
         }
         let ledger = &mut self.ledgers[shard];
         match (operation, reply) {

@@ -46,7 +46,7 @@ pub mod wire;
 
 use std::time::{Duration, Instant};
 
-pub use account::Account;
+pub use account::{Account, P99};
 pub use checking::{Checking, Clients};
 pub use false_redis::{Connection, FalseRedis};
 pub use load::Load;

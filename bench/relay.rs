@@ -132,9 +132,10 @@ fn new_relay(watched: bool, now: Now) -> Relay {
     let config = Arc::new(config);
     let primary = |shard: usize| Some(NodeEndpoint::Unix(format!("/{shard}").into()));
     let shards = (0..SHARDS).map(|shard| ShardTopology::fixed(primary(shard))).collect();
-    let topology = Arc::new(Topology { epoch: 1, pools: vec![PoolTopology { shards }] });
     let stats = Arc::new([CoreStats::new(&config)]);
-    Relay::new(CoreIdentity { core: 0, cores: 1 }, config, topology, stats, 7, now)
+    let pools = vec![PoolTopology { shards }];
+    let topology = Arc::new(Topology { epoch: 1, config, pools });
+    Relay::new(CoreIdentity { core: 0, cores: 1 }, topology, stats, 7, now)
 }
 
 impl World {

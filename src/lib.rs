@@ -16,7 +16,7 @@
 //!
 //! ```text
 //! top      main ─▶ cli          the command line: check, explain, placement, import, run,
-//!                               demo, probe, switchover
+//!                               demo, probe, switchover, reload
 //!                  process      boots both planes, listens to signals, ends in order; demo
 //!          fuzz                 the targets of tests and fuzzers; not in the program
 //! ───────────────────────────────────────────────────────────────────────────────────────────
@@ -24,10 +24,11 @@
 //! 4        reactor              one core: pinned thread, turns, accepting, balance of clients
 //!          net                  sockets and the ring; the only room with `unsafe`
 //! beside   control              admin and statistics port, resolver, watcher of sentinels, planned
-//!                               switchovers, the publisher of topologies: threads that may block
+//!                               switchovers, reload, the publisher of topologies: threads that
+//!                               may block
 //! 3        relay                the heart: bytes in, bytes out, no I/O, `now` is an argument
 //! 2        config route         keys and files to a Config (needs route); key to shard
-//!          topology stats       where the primaries are; cells, latencies, exports
+//!          topology stats       the Config in force, and where the primaries are; cells, latencies, exports
 //!          log                  lines, made by whoever has something to say, written by a thread
 //! 1        resp command         the protocol: parser, scanner, encoder; the table of commands
 //! 0        base                 limits, ids, time, buffers, slabs: knows nothing of Redis
@@ -45,12 +46,14 @@
 //!   corelay-admin, corelay-stats      control::admin, control::stats_port         the control
 //!   corelay-resolver, corelay-lookup  control::resolver (if an address is a name) plane
 //!   corelay-sentinel                  control::sentinel (if a pool has sentinels)
+//!   corelay-reload                    control::reload
 //!   corelay-log                       log's writer
 //!   corelay-signals                   process: hands signals to main
 //!   main                              process::run ─▶ boot, serve (signals), end
 //! ```
 //!
-//! A core never waits for another thread. Downward go whole immutable things: `Letter::Topology`,
+//! A core never waits for another thread. Downward go whole immutable things: `Letter::Topology`
+//! (with the configuration that it counts pools and shards by),
 //! `Letter::Shared` (what another core tells: a script that it has seen, a query for clients, an
 //! answer to one), `Letter::Client` (a connection that another core accepted and this one has more
 //! room for), `Letter::Drain`, `Letter::Stop`. Upward, others read what the core counts; that a

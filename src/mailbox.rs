@@ -132,7 +132,8 @@ mod tests {
     use super::*;
 
     fn epoch(epoch: u64) -> Letter {
-        Letter::Topology(Arc::new(Topology { epoch, pools: Vec::new() }))
+        let config = crate::config::sample::config(&[]);
+        Letter::Topology(Arc::new(Topology { epoch, config, pools: Vec::new() }))
     }
 
     fn script() -> Letter {

@@ -1,17 +1,21 @@
 //! The topology: an immutable picture of where every shard's primary is, with an epoch.
 //!
 //! Made by the control plane, handed whole to every core. A core applies one only if its epoch is
-//! higher than that of the one it has.
+//! higher than that of the one it has. It carries the configuration by whose pools and shards it
+//! counts: a reload can not come apart from the addresses that belong to it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::base::ids::{PoolId, ShardId};
+use crate::config::model::Config;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     /// Grows with every published topology; the first is 1.
     pub epoch: u64,
+    pub config: Arc<Config>,
     /// By `PoolId`.
     pub pools: Vec<PoolTopology>,
 }

@@ -16,7 +16,7 @@ const FLOORS: [(&str, &[&str]); 18] = [
     ("command", &["base", "resp"]),
     // Floor 2: values and policy; no threads, no sockets. (`route` and `config` agree on the order
     // of shards.)
-    ("topology", &["base"]),
+    ("topology", &["base", "config"]),
     ("config", &["base", "route"]),
     ("route", &["base", "config"]),
     ("stats", &["base", "command", "config"]),

@@ -84,6 +84,9 @@ pub const SWITCHOVER_HOLD_MIN_MS: u64 = 3_000;
 /// Time between two fences of a lane in use, ms, default: so long may a redis-server that is out of
 /// step go on unnoticed, and 40 bytes a second and lane are nothing.
 pub const FENCE_INTERVAL_MS: u64 = 1_000;
+/// A lane whose shard got another address waits at most so long for what the old server owes, ms (and
+/// at most half of the pool's `timeout_ms`), counted from the last it has said.
+pub const LEAVE_MAX_MS: u64 = 5_000;
 /// Databases that SELECT accepts, default (as redis).
 pub const DATABASES: u32 = 16;
 

@@ -71,6 +71,11 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// All entries.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().filter_map(|entry| entry.value.as_mut())
+    }
+
     /// All entries with their index and generation.
     pub fn iter(&self) -> impl Iterator<Item = (u32, u32, &T)> {
         self.entries.iter().enumerate().filter_map(|(index, entry)| {

@@ -37,7 +37,7 @@ Runs in the foreground; let systemd or another supervisor do the rest.
   SIGTERM        accept nobody any more, end when the last client has left, after 10 s at most;
                  a second one ends at once
   SIGINT         end at once (Ctrl-C)
-  SIGHUP         open the log again; the configuration is read at start only
+  SIGHUP         open the log again, and reload the configuration (see corelay reload)
   SIGTTIN, TTOU  log more, log less
 Exit codes: 0 ended when told to, 1 the configuration is wrong or could not be served.")]
     Run {
@@ -190,6 +190,28 @@ Exit codes: 0 done, 1 not done (the last line says why).")]
         /// Its pool, if several have a shard of that name
         #[arg(short, long, value_name = "NAME")]
         pool: Option<String>,
+        /// The proxy's admin_listen
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9180", value_parser = address)]
+        admin: SocketAddr,
+    },
+
+    /// Let a proxy that runs read its configuration again, without closing any connection
+    #[command(after_help = "\
+Examples:
+  corelay check -c corelay.toml && corelay reload
+  corelay reload --allow-moved-keys          after corelay placement has shown which
+
+Asks the proxy that runs on this host to read the file that it was started with. All of it is taken,
+or nothing: whatever is wrong with it, needs a restart (cores, ports, listeners, the pools and their
+shards' names) or places keys elsewhere (hash, weights, a server under another name) is told, and then
+everything stays as it was. SIGHUP does the same without the flag; the log says what became of it.
+A shard with another address: requests under way are answered by the old server, later ones go to the
+new; its data has to be there.
+Exit codes: 0 in force on all cores, 1 nothing has changed (the lines say why).")]
+    Reload {
+        /// Take it even if keys are placed elsewhere: their data has to be moved by you
+        #[arg(long)]
+        allow_moved_keys: bool,
         /// The proxy's admin_listen
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9180", value_parser = address)]
         admin: SocketAddr,

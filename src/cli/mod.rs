@@ -23,6 +23,7 @@ use crate::config::{
     toml_print,
 };
 use crate::control::probe::{Level, Probe, probe};
+use crate::control::reload::{self, Source};
 use crate::control::switchover;
 use crate::process;
 use crate::process::demo::{DemoOptions, demo};
@@ -59,7 +60,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: Command) -> ExitCode {
     match command {
         Command::Run { config } => match loaded(&config) {
-            Ok(loaded) => process::run(loaded.config),
+            Ok(loaded) => {
+                let file = config.to_string_lossy().into_owned();
+                let source = Source { file, load: Box::new(move || load(&config)) };
+                process::run(loaded.config, source)
+            }
             Err(code) => code,
         },
         Command::Check { describe: true, .. } => output::print(&check::describe()),
@@ -92,6 +97,12 @@ fn dispatch(command: Command) -> ExitCode {
             match told {
                 Ok(text) => output::print(&format!("done: {text}\n")),
                 Err(why) => failed(&why),
+            }
+        }
+        Command::Reload { allow_moved_keys, admin } => {
+            match reload::ask_for(admin, allow_moved_keys) {
+                Ok(text) => output::print(&text),
+                Err(why) => failed(why.trim_end()),
             }
         }
         Command::Nutcracker(args) => nutcracker_front::run(&args),

@@ -8,6 +8,7 @@ use super::args::NutcrackerArgs;
 use super::{EXIT_CONFIG, failed, output};
 use crate::config::model::LogLevel;
 use crate::config::{Machine, load_nutcracker};
+use crate::control::reload::Source;
 use crate::process;
 
 pub(super) fn run(args: &NutcrackerArgs) -> ExitCode {
@@ -23,7 +24,8 @@ pub(super) fn run(args: &NutcrackerArgs) -> ExitCode {
         Err(why) => return failed(&why),
     };
     // Whatever its name: nutcracker reads nothing else.
-    let mut config = match load_nutcracker(&args.conf_file, stats) {
+    let source = source(args, stats);
+    let config = match (source.load)() {
         Ok(loaded) => {
             output::complain(&loaded.warnings);
             loaded.config
@@ -47,9 +49,20 @@ pub(super) fn run(args: &NutcrackerArgs) -> ExitCode {
             output::tell(&format!("nutcracker: {note}"));
         }
     }
-    config.proxy.log_level = level(args.verbose);
-    config.proxy.log_file = args.output.clone();
-    with_pid_file(args.pid_file.as_deref(), || process::run(config))
+    with_pid_file(args.pid_file.as_deref(), || process::run(config, source))
+}
+
+/// The file, and what the options say instead of it.
+fn source(args: &NutcrackerArgs, stats: SocketAddr) -> Source {
+    let args = args.clone();
+    let file = args.conf_file.to_string_lossy().into_owned();
+    let load = move || {
+        let mut loaded = load_nutcracker(&args.conf_file, stats)?;
+        loaded.config.proxy.log_level = level(args.verbose);
+        loaded.config.proxy.log_file = args.output.clone();
+        Ok(loaded)
+    };
+    Source { file, load: Box::new(load) }
 }
 
 fn stats_listen(host: &str, port: u16, machine: &Machine) -> Result<SocketAddr, String> {

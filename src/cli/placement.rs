@@ -1,6 +1,5 @@
 //! `corelay placement`: which keys would be on another shard after a change.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
@@ -9,8 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{failed, loaded, output};
-use crate::config::model::{Config, DistributionKind, NodeAddress, PoolConfig, ShardConfig};
-use crate::route::Router;
+use crate::config::model::{Config, DistributionKind, NodeAddress, PoolConfig};
+use crate::route::moves::{Moves, random_keys};
 
 pub(super) fn placement(
     old: &Path,
@@ -30,11 +29,11 @@ pub(super) fn placement(
     let mut text = String::new();
     for (old, new) in pairs {
         let moves = match file {
-            None => moves(old, new, |each| {
+            None => Moves::of(old, new, |each| {
                 random_keys(count, each);
                 Ok(())
             }),
-            Some(path) => moves(old, new, |each| keys_of(path, each)),
+            Some(path) => Moves::of(old, new, |each| keys_of(path, each)),
         };
         match moves {
             Ok(moves) => text.push_str(&report(old, new, &moves)),
@@ -64,48 +63,7 @@ fn pairs<'a>(
     old.pools.iter().filter(wanted).filter_map(twin).collect()
 }
 
-/// How many keys went from which shard to which.
-#[derive(Debug, Default, PartialEq)]
-struct Moves {
-    keys: u64,
-    moved: u64,
-    /// By places in the old and the new pool's shards.
-    ways: BTreeMap<(usize, usize), u64>,
-}
-
-fn moves(
-    old: &PoolConfig,
-    new: &PoolConfig,
-    keys: impl FnOnce(&mut dyn FnMut(&[u8])) -> io::Result<()>,
-) -> io::Result<Moves> {
-    let (before, after) = (Router::new(old), Router::new(new));
-    let mut moves = Moves::default();
-    keys(&mut |key| {
-        let (from, to) = (before.shard_of(key, 0).index(), after.shard_of(key, 0).index());
-        moves.keys += 1;
-        let stays = match (old.shards.get(from), new.shards.get(to)) {
-            // The same redis-server under another name, or the same shard on another one.
-            (Some(from), Some(to)) => from.name == to.name || is_same_server(from, to),
-            _ => false,
-        };
-        if !stays {
-            moves.moved += 1;
-            *moves.ways.entry((from, to)).or_default() += 1;
-        }
-    })?;
-    Ok(moves)
-}
-
-fn is_same_server(from: &ShardConfig, to: &ShardConfig) -> bool {
-    // Where sentinels tell the address, only the name says which one it is.
-    from.address == to.address && from.address != NodeAddress::Sentinel
-}
-
 fn report(old: &PoolConfig, new: &PoolConfig, moves: &Moves) -> String {
-    let percent = |part: u64| match moves.keys {
-        0 => "0.0 %".to_owned(),
-        keys => format!("{:.1} %", part as f64 * 100.0 / keys as f64),
-    };
     let mut text = format!(
         "pool {} ({} shards) -> {} ({} shards): {} of {} keys would move ({})\n",
         old.name,
@@ -114,7 +72,7 @@ fn report(old: &PoolConfig, new: &PoolConfig, moves: &Moves) -> String {
         new.shards.len(),
         moves.moved,
         moves.keys,
-        percent(moves.moved),
+        moves.percent(moves.moved),
     );
     if [old, new].iter().any(|pool| pool.distribution == DistributionKind::Random) {
         text.push_str("  random distribution: no key has a place, so the figures mean nothing\n");
@@ -148,26 +106,13 @@ fn report(old: &PoolConfig, new: &PoolConfig, moves: &Moves) -> String {
         .ways
         .iter()
         .map(|((from, to), keys)| {
-            vec![name(old, *from), name(new, *to), keys.to_string(), percent(*keys)]
+            vec![name(old, *from), name(new, *to), keys.to_string(), moves.percent(*keys)]
         })
         .collect();
     if !rows.is_empty() {
         text.push_str(&output::table("  ", &["FROM", "TO", "KEYS", "SHARE"], &rows));
     }
     text
-}
-
-/// The same keys each time, so that two runs can be compared: `key:` and a SplitMix64 number
-/// (Steele, Lea, Flood 2014).
-fn random_keys(count: u64, each: &mut dyn FnMut(&[u8])) {
-    let mut state: u64 = 0;
-    for _ in 0..count {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        each(format!("key:{:016x}", z ^ (z >> 31)).as_bytes());
-    }
 }
 
 /// The lines of a file; empty ones are no keys.

@@ -13,6 +13,7 @@
 
 mod address;
 mod build;
+pub mod change;
 pub mod complaint;
 mod draft;
 mod facade;

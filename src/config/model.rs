@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Everything that one process runs with.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub proxy: ProxyConfig,
     /// In the file's order; `PoolId` is the index.
@@ -14,7 +14,7 @@ pub struct Config {
 }
 
 /// What is the process's own.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyConfig {
     /// CPU ids, one reactor each.
     pub cores: Vec<usize>,
@@ -42,7 +42,7 @@ pub enum LogLevel {
 }
 
 /// A listener with its shards and its rules.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
     pub name: String,
     pub listen: Vec<Listen>,
@@ -111,14 +111,14 @@ pub struct PoolLimits {
     pub lane_output_soft_bytes: usize,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     Tcp(SocketAddr),
     Unix { path: PathBuf, mode: Option<u32> },
 }
 
 /// The sentinels of a pool. Its shards are the masters: their names are the masters' names.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentinelConfig {
     /// `NodeAddress::Tcp`, at least one.
     pub addresses: Vec<NodeAddress>,
@@ -130,7 +130,7 @@ pub struct SentinelConfig {
 }
 
 /// A shard: a name that never changes, and where its primary is at first.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardConfig {
     /// What is hashed onto the ring (for a nutcracker.yml without names: its derived name).
     pub name: String,

@@ -1,5 +1,6 @@
 //! The admin port: HTTP for Prometheus, load balancers and people. It shows; all that can be done
-//! through it is a planned switchover, asked for by `corelay switchover` from this very host.
+//! through it is a planned switchover and a reload of the configuration, asked for by `corelay
+//! switchover` and `corelay reload` from this very host.
 //!
 //! One thread serves all connections (tokio's single-threaded runtime under hyper). Bounds: so many
 //! connections at once, and when one more comes the oldest has to go; one request for each
@@ -28,14 +29,16 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::listener::{self, Stop};
+use super::reload::Reloads;
 use super::state::ControlState;
 use super::switchover::Switchovers;
-use super::{accept, overview, readiness};
+use super::{accept, overview, readiness, reload};
 use crate::stats::{plain_text, prometheus};
 
 /// A request's body, bytes: two names.
 const BODY_BYTES_MAX: usize = 4 * 1024;
-/// What `corelay switchover` sends beside its request: a page in a browser on this host can not.
+/// What `corelay switchover` and `corelay reload` send beside their request: a page in a browser on
+/// this host can not.
 pub(super) const DEED: &str = "corelay-deed";
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -59,7 +62,8 @@ const INDEX: &str = "corelay admin port\n\
     /readyz    200: every pool listens and every shard that was needed is connected; 503: why not\n\
     /stats     live counters, latency quantiles, clients of each core, as json\n\
     /topology  where every shard's primary is, as json\n\
-    /switchover  the switchover under way, or the last, as json\n";
+    /switchover  the switchover under way, or the last, as json\n\
+    /reload    what became of the last reload of the configuration, as json\n";
 
 /// Ends the port when dropped.
 #[derive(Debug)]
@@ -74,7 +78,7 @@ pub struct AdminHandle {
 pub fn start(
     listen: SocketAddr,
     state: Arc<ControlState>,
-    switchovers: Arc<Switchovers>,
+    deeds: Deeds,
 ) -> io::Result<AdminHandle> {
     let listener = listener::bind("admin_listen", listen)?;
     listener.set_nonblocking(true)?;
@@ -84,7 +88,7 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let run = move || {
         let log = state.log.clone();
-        if let Err(error) = runtime.block_on(serve(listener, state, switchovers, &stopped)) {
+        if let Err(error) = runtime.block_on(serve(listener, state, deeds, &stopped)) {
             log.error("admin port: not served", &[("error", &error)]);
         }
     };
@@ -105,7 +109,7 @@ impl Drop for AdminHandle {
 async fn serve(
     listener: StdListener,
     state: Arc<ControlState>,
-    switchovers: Arc<Switchovers>,
+    deeds: Deeds,
     stopped: &AtomicBool,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
@@ -124,7 +128,7 @@ async fn serve(
                         &[("connections_max", &CONNECTIONS_MAX)],
                     );
                 }
-                let page = Page { state: state.clone(), switchovers: switchovers.clone(), peer };
+                let page = Page { state: state.clone(), deeds: deeds.clone(), peer };
                 let connection = tokio::spawn(exchange(stream, page));
                 connections.push_back(connection.abort_handle());
             }
@@ -150,8 +154,15 @@ async fn collect(state: Arc<ControlState>) {
 #[derive(Clone)]
 struct Page {
     state: Arc<ControlState>,
-    switchovers: Arc<Switchovers>,
+    deeds: Deeds,
     peer: SocketAddr,
+}
+
+/// What can be done through the port.
+#[derive(Clone, Debug)]
+pub struct Deeds {
+    pub switchovers: Arc<Switchovers>,
+    pub reloads: Reloads,
 }
 
 /// One request and its response.
@@ -160,10 +171,11 @@ async fn exchange(stream: TcpStream, page: Page) {
     let answer = |request: Request<Incoming>| {
         let page = page.clone();
         async move {
-            let is_deed = request.uri().path() == "/switchover" && request.method() == Method::POST;
-            Ok::<_, Infallible>(match is_deed {
-                true => switch_over(request, &page).await,
-                false => respond(&request, &page),
+            let deed = (request.method() == Method::POST).then(|| request.uri().path());
+            Ok::<_, Infallible>(match deed {
+                Some("/switchover") => switch_over(request, &page).await,
+                Some(reload::PATH) => reload(request, &page).await,
+                _ => respond(&request, &page),
             })
         }
     };
@@ -191,29 +203,62 @@ struct Wish {
     shard: String,
 }
 
-/// Begins a switchover. Whoever can reach this port may look, but not act: that is for this host.
+/// `{"allow_moved_keys": …}`
+#[derive(serde::Deserialize)]
+struct ReloadWish {
+    allow_moved_keys: bool,
+}
+
+/// Begins a switchover.
 async fn switch_over(request: Request<Incoming>, page: &Page) -> Response<Full<Bytes>> {
-    let is_ours = page.peer.ip().to_canonical().is_loopback();
-    if !is_ours || !request.headers().contains_key(DEED) {
-        let why = "a switchover is begun on this host, by corelay switchover\n";
-        return response(StatusCode::FORBIDDEN, TEXT, why.to_owned());
-    }
-    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
-    let wish = body.ok().and_then(|body| serde_json::from_slice::<Wish>(&body.to_bytes()).ok());
-    let Some(wish) = wish else {
-        let why = "the body has to be {\"pool\": NAME, \"shard\": NAME}\n".to_owned();
-        return response(StatusCode::BAD_REQUEST, TEXT, why);
+    let form = "{\"pool\": NAME, \"shard\": NAME}";
+    let wish: Wish = match wish(request, page, form).await {
+        Ok(wish) => wish,
+        Err(refusal) => return refusal,
     };
-    match page.switchovers.begin(wish.pool.as_deref(), &wish.shard) {
+    match page.deeds.switchovers.begin(wish.pool.as_deref(), &wish.shard) {
         Ok(()) => response(StatusCode::ACCEPTED, TEXT, "begun; GET shows how it goes\n".to_owned()),
         Err(why) => response(StatusCode::CONFLICT, TEXT, format!("{why}\n")),
     }
+}
+
+/// Reloads the configuration, and says what became of it.
+async fn reload(request: Request<Incoming>, page: &Page) -> Response<Full<Bytes>> {
+    let form = "{\"allow_moved_keys\": false}";
+    let wish: ReloadWish = match wish(request, page, form).await {
+        Ok(wish) => wish,
+        Err(refusal) => return refusal,
+    };
+    let (status, lines) = match page.deeds.reloads.by_admin(wish.allow_moved_keys).await {
+        Ok(lines) => (StatusCode::OK, lines),
+        Err(lines) => (StatusCode::CONFLICT, lines),
+    };
+    response(status, TEXT, lines.join("\n") + "\n")
+}
+
+/// What is asked for. Whoever can reach this port may look, but not act: that is for this host.
+async fn wish<W: serde::de::DeserializeOwned>(
+    request: Request<Incoming>,
+    page: &Page,
+    form: &str,
+) -> Result<W, Response<Full<Bytes>>> {
+    let is_ours = page.peer.ip().to_canonical().is_loopback();
+    if !is_ours || !request.headers().contains_key(DEED) {
+        let why = "this is asked for on this host, by corelay switchover or corelay reload\n";
+        return Err(response(StatusCode::FORBIDDEN, TEXT, why.to_owned()));
+    }
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
+    let wish = body.ok().and_then(|body| serde_json::from_slice::<W>(&body.to_bytes()).ok());
+    wish.ok_or_else(|| {
+        response(StatusCode::BAD_REQUEST, TEXT, format!("the body has to be {form}\n"))
+    })
 }
 
 fn respond(request: &Request<Incoming>, page: &Page) -> Response<Full<Bytes>> {
     let (method, state) = (request.method(), &*page.state);
     let (status, kind, body) = match request.uri().path() {
         "/" | "/metrics" | "/healthz" | "/readyz" | "/stats" | "/topology" | "/switchover"
+        | "/reload"
             if method != Method::GET && method != Method::HEAD =>
         {
             (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are served\n".to_owned())
@@ -224,7 +269,8 @@ fn respond(request: &Request<Incoming>, page: &Page) -> Response<Full<Bytes>> {
         "/metrics" => metrics(request.headers(), state),
         "/stats" => (StatusCode::OK, JSON, format!("{:#}\n", overview::stats(state))),
         "/topology" => (StatusCode::OK, JSON, format!("{:#}\n", overview::topology(state))),
-        "/switchover" => (StatusCode::OK, JSON, format!("{:#}\n", page.switchovers.show())),
+        "/switchover" => (StatusCode::OK, JSON, format!("{:#}\n", page.deeds.switchovers.show())),
+        reload::PATH => (StatusCode::OK, JSON, format!("{:#}\n", state.last_reload.show())),
         _ => {
             (StatusCode::NOT_FOUND, TEXT, "no such page; / lists those that there are\n".to_owned())
         }

@@ -1,4 +1,4 @@
-//! Asks another process's admin port: what `corelay probe` and `corelay switchover` do.
+//! Asks another process's admin port: what `corelay probe`, `switchover` and `reload` do.
 //!
 //! One request, one response, all of it within a deadline; a body is bounded.
 
@@ -31,7 +31,7 @@ pub(super) fn get(address: SocketAddr, path: &str, within: Duration) -> Result<S
     }
 }
 
-/// Asks for something to be done.
+/// Asks for something to be done; gives what is said of it.
 ///
 /// # Errors
 /// Why it is not, in words for one line: the port's own, if it has answered.
@@ -40,10 +40,10 @@ pub(super) fn post(
     path: &str,
     body: String,
     within: Duration,
-) -> Result<(), String> {
+) -> Result<String, String> {
     let (status, answer) = ask(address, Method::POST, path, body, within)?;
     match status.is_success() {
-        true => Ok(()),
+        true => Ok(answer),
         false => Err(answer.trim_end().to_owned()),
     }
 }

@@ -5,8 +5,9 @@ use std::time::Instant;
 use super::*;
 use crate::base::ids::{PoolId, ShardId};
 use crate::command::model::Family;
-use crate::config::sample;
+use crate::config::{Complaint, sample};
 use crate::control::publisher::Publisher;
+use crate::control::reload::Source;
 use crate::control::stats_port;
 use crate::log::Logger;
 use crate::stats::cells::{CoreStats, PoolMetric, ShardMetric};
@@ -26,7 +27,8 @@ fn topology(epoch: u64, primaries: &[Option<&str>]) -> Arc<Topology> {
     let shards = primaries.iter().map(|primary| {
         ShardTopology::fixed(primary.map(|address| NodeEndpoint::Tcp(address.parse().unwrap())))
     });
-    Arc::new(Topology { epoch, pools: vec![PoolTopology { shards: shards.collect() }] })
+    let config = sample::config(&[("cache", &["s1", "s2"])]);
+    Arc::new(Topology { epoch, config, pools: vec![PoolTopology { shards: shards.collect() }] })
 }
 
 /// One pool of two shards, two cores, nothing counted yet.
@@ -38,13 +40,18 @@ fn state() -> Arc<ControlState> {
     let mut recorder = LatencyRecorder::new(1);
     recorder.record(POOL, Family::Hash, 77);
     recorder.hand_over_to(&door);
-    ControlState::new(config, cores, topology, door, Logger::discard())
+    ControlState::new(cores, topology, door, Logger::discard())
 }
 
 fn serving(state: &Arc<ControlState>) -> AdminHandle {
     let publisher = Publisher::new(state.topology(), |_| ());
-    let switchovers = Switchovers::new(state.clone(), publisher);
-    start("127.0.0.1:0".parse().unwrap(), state.clone(), switchovers).unwrap()
+    let switchovers = Switchovers::new(state.clone(), publisher.clone());
+    let load = Box::new(|| Err(vec![Complaint::of_file("f", "bad", "mend it")]));
+    let source = Source { file: "f".to_owned(), load };
+    let (reloads, orders) = reload::orders();
+    reload::start(orders, source, state.clone(), publisher, None).unwrap();
+    let deeds = Deeds { switchovers, reloads };
+    start("127.0.0.1:0".parse().unwrap(), state.clone(), deeds).unwrap()
 }
 
 fn connect(address: SocketAddr) -> Client {
@@ -82,7 +89,7 @@ fn every_page_of_the_index_is_there() {
         assert!([200, 503].contains(&status) && !body.is_empty(), "{page}: {status} {body}");
         count += 1;
     }
-    assert_eq!(count, 6);
+    assert_eq!(count, 7);
     assert_eq!(get(&admin, "/healthz?verbose=1"), (200, "ok\n".to_owned()));
 }
 
@@ -105,6 +112,33 @@ fn figures_of_the_cores_are_live() {
     assert_eq!(stats["pools"]["cache"]["counts"]["clients"], 5);
     assert_eq!(stats["pools"]["cache"]["shards"]["s2"]["ejected_at_us"], 0);
     assert_eq!(stats["pools"]["cache"]["latency_us"]["hash"]["recent"]["p99"], 77);
+}
+
+#[test]
+fn a_reload_is_asked_for_on_this_host_by_corelay_only_and_its_end_is_shown() {
+    let admin = serving(&state());
+    let post = |headers: &str, body: &str| {
+        let length = body.len();
+        let request = format!(
+            "POST /reload HTTP/1.1\r\nhost: x\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        );
+        exchange(admin.local_addr, request.as_bytes())
+    };
+    let wish = "{\"allow_moved_keys\": false}";
+    assert!(post("", wish).starts_with("HTTP/1.1 403 "));
+    assert!(post("corelay-deed: 1\r\n", "{}").starts_with("HTTP/1.1 400 "));
+    assert!(get(&admin, "/reload").1.contains("\"none\""), "nothing was done so far");
+    let refused = post("corelay-deed: 1\r\n", wish);
+    assert!(
+        refused.starts_with("HTTP/1.1 409 ") && refused.contains("f: bad; mend it"),
+        "{refused}"
+    );
+    let (_, shown) = get(&admin, "/reload");
+    assert!(shown.contains("\"refused\"") && shown.contains("f: bad; mend it"), "{shown}");
+    let (_, metrics) = get(&admin, "/metrics");
+    for line in ["corelay_reloads_total{result=\"refused\"} 1", "corelay_last_reload_ok 0"] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
 }
 
 #[test]
@@ -268,8 +302,8 @@ fn a_reader_that_never_reads_delays_the_stats_port_for_a_second_only() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let config = sample::config(&[("cache", &names)]);
     let cores = vec![CoreStats::new(&config)];
-    let topology = Arc::new(Topology { epoch: 1, pools: Vec::new() });
-    let state = ControlState::new(config, cores, topology, latency_door(1), Logger::discard());
+    let topology = Arc::new(Topology { epoch: 1, config, pools: Vec::new() });
+    let state = ControlState::new(cores, topology, latency_door(1), Logger::discard());
     let port = stats_port::start("127.0.0.1:0".parse().unwrap(), state).unwrap();
     let never_reads = connect(port.local_addr);
     let started = now();

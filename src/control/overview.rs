@@ -17,7 +17,8 @@ use crate::topology::ShardTopology;
 pub(super) fn stats(state: &ControlState) -> Value {
     let process = state.process();
     let latency = state.latency();
-    let pools = state.config.pools.iter().enumerate().map(|(index, pool)| {
+    let config = state.config();
+    let pools = config.pools.iter().enumerate().map(|(index, pool)| {
         let id = PoolId(index as u16);
         let shards = pool.shards.iter().enumerate().map(|(number, shard)| {
             let shard_id = ShardId(number as u16);
@@ -67,13 +68,14 @@ fn core_of(state: &ControlState, number: usize) -> Value {
     let counts = CoreMetric::ALL
         .iter()
         .map(|metric| (key(metric.metric()), Value::from(core.core(*metric).get())));
-    let clients = state.config.pools.iter().enumerate().map(|(index, pool)| {
+    let config = state.config();
+    let clients = config.pools.iter().enumerate().map(|(index, pool)| {
         let count = core.pool(PoolId(index as u16), PoolMetric::ClientConnections).get();
         (pool.name.clone(), Value::from(count.cast_signed()))
     });
     json!({
         "core": number,
-        "cpu": state.config.proxy.cores.get(number),
+        "cpu": config.proxy.cores.get(number),
         "counts": counts.collect::<Map<_, _>>(),
         "clients": clients.collect::<Map<_, _>>(),
     })
@@ -103,7 +105,8 @@ fn key(metric: &Metric) -> String {
 /// asks for beside it. `ring` is the same at two proxies exactly if they place every key alike.
 pub(super) fn topology(state: &ControlState) -> Value {
     let topology = state.topology();
-    let pools = state.config.pools.iter().enumerate().map(|(index, pool)| {
+    let rings = state.rings();
+    let pools = topology.config.pools.iter().enumerate().map(|(index, pool)| {
         let id = PoolId(index as u16);
         let picture = state.picture(id);
         let shards = pool.shards.iter().enumerate().map(|(number, shard)| {
@@ -132,7 +135,7 @@ pub(super) fn topology(state: &ControlState) -> Value {
             (shard.name.clone(), value)
         });
         let mut value = json!({
-            "ring": format!("{:016x}", state.rings.get(index).copied().unwrap_or_default()),
+            "ring": format!("{:016x}", rings.get(index).copied().unwrap_or_default()),
             "listen": pool.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "listeners": pool_total(&state.cores, id, PoolMetric::Listeners),
             "clients": pool_total(&state.cores, id, PoolMetric::ClientConnections),

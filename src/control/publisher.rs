@@ -84,7 +84,8 @@ mod tests {
 
     fn first() -> Arc<Topology> {
         let shard = ShardTopology::fixed(None);
-        Arc::new(Topology { epoch: 1, pools: vec![PoolTopology { shards: vec![shard] }] })
+        let config = crate::config::sample::config(&[("cache", &["s1"])]);
+        Arc::new(Topology { epoch: 1, config, pools: vec![PoolTopology { shards: vec![shard] }] })
     }
 
     #[test]

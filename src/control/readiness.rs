@@ -20,7 +20,7 @@ pub(super) fn reasons(state: &ControlState) -> Vec<String> {
         reasons.push("draining: finishing what is under way, then ending".to_owned());
     }
     let topology = state.topology();
-    for (index, pool) in state.config.pools.iter().enumerate() {
+    for (index, pool) in topology.config.pools.iter().enumerate() {
         let id = PoolId(index as u16);
         if pool_total(&state.cores, id, PoolMetric::Listeners) == 0 {
             reasons.push(format!("pool {}: no listener is open", pool.name));

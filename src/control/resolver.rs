@@ -34,13 +34,16 @@ type Lookup = dyn Fn(&str, u16) -> Answer + Send + Sync;
 /// The first topology (epoch 1): literal addresses at once, names as far as they resolve in 5 s,
 /// the others' primaries unknown (and logged). With it comes what keeps the names up to date, if
 /// there are any. Fails if a thread can not be started.
-pub fn resolve_all(config: &Config, log: &Logger) -> io::Result<(Arc<Topology>, Option<Resolver>)> {
+pub fn resolve_all(
+    config: &Arc<Config>,
+    log: &Logger,
+) -> io::Result<(Arc<Topology>, Option<Resolver>)> {
     let system = |host: &str, port: u16| (host, port).to_socket_addrs().map(Iterator::collect);
     resolve_with(config, log, Arc::new(system), BOOT_MAX)
 }
 
 fn resolve_with(
-    config: &Config,
+    config: &Arc<Config>,
     log: &Logger,
     lookup: Arc<Lookup>,
     boot_max: Duration,
@@ -73,7 +76,7 @@ fn resolve_with(
 }
 
 /// The topology of what needs no lookup, and the names that do, each once.
-fn literal(config: &Config) -> (Topology, Vec<Name>) {
+fn literal(config: &Arc<Config>) -> (Topology, Vec<Name>) {
     let mut names: Vec<Name> = Vec::new();
     let mut known: AHashMap<(String, u16), usize> = AHashMap::new();
     let mut pools = Vec::new();
@@ -100,7 +103,7 @@ fn literal(config: &Config) -> (Topology, Vec<Name>) {
         }
         pools.push(PoolTopology { shards });
     }
-    (Topology { epoch: 1, pools }, names)
+    (Topology { epoch: 1, config: config.clone(), pools }, names)
 }
 
 #[derive(Debug)]

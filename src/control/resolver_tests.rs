@@ -13,14 +13,14 @@ fn tcp(host: &str, port: u16) -> NodeAddress {
 }
 
 /// One pool whose shards are at these addresses.
-fn config(addresses: &[NodeAddress]) -> Config {
+fn config(addresses: &[NodeAddress]) -> Arc<Config> {
     let mut config = (*sample::config(&[("cache", &["a", "b", "c"][..addresses.len()])])).clone();
     let mut pool = (*config.pools[0]).clone();
     for (shard, address) in pool.shards.iter_mut().zip(addresses) {
         shard.address = address.clone();
     }
     config.pools = vec![Arc::new(pool)];
-    config
+    Arc::new(config)
 }
 
 fn primary(topology: &Topology, shard: u16) -> Option<String> {

@@ -11,6 +11,7 @@ use crossbeam::sync::ShardedLock;
 
 use super::picture::PoolPicture;
 use super::process;
+use super::reload::LastReload;
 use crate::base::ids::PoolId;
 use crate::config::model::Config;
 use crate::log::Logger;
@@ -22,29 +23,44 @@ use crate::stats::twemproxy::{self, Header};
 use crate::stats::watch::WatchStats;
 use crate::topology::Topology;
 
-/// See the module. `cores` are by core number, their cells made for `config`.
+/// See the module. `cores` are by core number.
 #[derive(Debug)]
 pub struct ControlState {
-    pub config: Arc<Config>,
     pub cores: Vec<Arc<CoreStats>>,
     pub log: Logger,
-    /// By pool: what `Router::ring_hash` says.
-    pub(super) rings: Vec<u64>,
     pub watch: Arc<WatchStats>,
     /// By `PoolId`; `None`: not watched, or nothing is known yet.
     pictures: ShardedLock<Vec<Option<Arc<PoolPicture>>>>,
     latency_door: LatencyDoor,
     latency: ShardedLock<LatencyTotals>,
-    topology: ShardedLock<Arc<Topology>>,
+    in_force: ShardedLock<InForce>,
+    pub(super) last_reload: LastReload,
     draining: AtomicBool,
     started: Instant,
     started_wall: SystemTime,
 }
 
+/// What was published last.
+#[derive(Clone, Debug)]
+struct InForce {
+    topology: Arc<Topology>,
+    /// By pool: what `Router::ring_hash` says.
+    rings: Arc<[u64]>,
+}
+
+impl InForce {
+    fn new(topology: Arc<Topology>) -> InForce {
+        let pools = &topology.config.pools;
+        InForce {
+            rings: pools.iter().map(|pool| Router::new(pool).ring_hash()).collect(),
+            topology,
+        }
+    }
+}
+
 impl ControlState {
     /// `topology` is the first one, which the cores start with.
     pub fn new(
-        config: Arc<Config>,
         cores: Vec<Arc<CoreStats>>,
         topology: Arc<Topology>,
         latency_door: LatencyDoor,
@@ -52,16 +68,16 @@ impl ControlState {
     ) -> Arc<ControlState> {
         #[expect(clippy::disallowed_methods, reason = "the control plane reads the clock")]
         let started = Instant::now();
+        let config = topology.config.clone();
         Arc::new(ControlState {
-            rings: config.pools.iter().map(|pool| Router::new(pool).ring_hash()).collect(),
             watch: Arc::new(WatchStats::new(&config)),
             pictures: ShardedLock::new(vec![None; config.pools.len()]),
             latency: ShardedLock::new(LatencyTotals::new(config.pools.len(), 0)),
-            config,
             cores,
             log,
             latency_door,
-            topology: ShardedLock::new(topology),
+            in_force: ShardedLock::new(InForce::new(topology)),
+            last_reload: LastReload::default(),
             draining: AtomicBool::new(false),
             started,
             started_wall: SystemTime::now(),
@@ -70,12 +86,31 @@ impl ControlState {
 
     /// The topology that was published last.
     pub fn topology(&self) -> Arc<Topology> {
-        self.topology.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.in_force().topology
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.in_force().topology.config.clone()
+    }
+
+    /// By pool of the topology: what `Router::ring_hash` says.
+    pub(super) fn rings(&self) -> Arc<[u64]> {
+        self.in_force().rings
+    }
+
+    fn in_force(&self) -> InForce {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// To be called by whoever hands `topology` to the cores: the publisher.
     pub fn set_topology(&self, topology: Arc<Topology>) {
-        *self.topology.write().unwrap_or_else(PoisonError::into_inner) = topology;
+        let before = self.in_force();
+        let next = match Arc::ptr_eq(&before.topology.config, &topology.config) {
+            true => InForce { topology, ..before },
+            false => InForce::new(topology),
+        };
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
     }
 
     /// What the watcher shows of a pool.
@@ -130,6 +165,7 @@ impl ControlState {
             start_unix_s: started.as_secs_f64(),
             log_lines_dropped: self.log.lines_dropped(),
             log_lines_suppressed: self.log.lines_suppressed(),
+            reloads: self.last_reload.figures(),
             ..process::figures()
         }
     }
@@ -137,7 +173,7 @@ impl ControlState {
     /// Everything for Prometheus.
     pub fn exposition(&self) -> Exposition {
         Exposition {
-            config: self.config.clone(),
+            config: self.config(),
             cores: self.cores.clone(),
             watch: self.watch.clone(),
             latency: self.latency(),
@@ -153,6 +189,6 @@ impl ControlState {
             uptime_s: self.uptime().as_secs(),
             timestamp_s: now.as_secs(),
         };
-        twemproxy::render(&self.config, &self.cores, &header)
+        twemproxy::render(&self.config(), &self.cores, &header)
     }
 }

@@ -81,7 +81,8 @@ impl Switchovers {
         if last.as_ref().is_some_and(|last| last.outcome.is_none()) {
             return Err("another switchover is under way".to_owned());
         }
-        let config = self.state.config.pools.get(plan.pool.index());
+        let config = self.state.config();
+        let config = config.pools.get(plan.pool.index());
         *last = Some(Progress {
             pool: config.map_or_else(String::new, |pool| pool.name.clone()),
             shard: plan.master.clone(),
@@ -115,7 +116,8 @@ impl Switchovers {
     }
 
     fn plan(&self, pool: Option<&str>, shard: &str) -> Result<Plan, String> {
-        let pools = || self.state.config.pools.iter().enumerate();
+        let topology = self.publisher.current();
+        let pools = || topology.config.pools.iter().enumerate();
         let wanted = pools().filter(|(_, config)| pool.is_none_or(|name| config.name == name));
         let mut found = wanted.filter_map(|(index, config)| {
             let number = config.shards.iter().position(|it| it.name == shard)?;
@@ -139,7 +141,6 @@ impl Switchovers {
                 "hold_ms of pool {name} is {hold_ms}: a switchover takes up to {SWITCHOVER_HOLD_MIN_MS}"
             ));
         }
-        let topology = self.publisher.current();
         let known = topology.shard(id, number);
         let Some((NodeEndpoint::Tcp(from), verified)) =
             known.and_then(|known| Some((known.primary.clone()?, known.verified)))

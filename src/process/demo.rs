@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::HangUp;
 use crate::config::model::Config;
-use crate::config::{Machine, parse_toml};
+use crate::config::{Complaint, Machine, parse_toml};
+use crate::control::reload::Source;
 
 /// What `corelay demo` may be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +47,18 @@ impl Drop for Directory {
 /// Starts the servers and the proxy; ends them all on Ctrl-C, and when the terminal is closed.
 pub fn demo(options: &DemoOptions) -> ExitCode {
     match start(options) {
-        Ok((config, _servers, _directory)) => super::run_with(config, HangUp::Ends, show),
+        Ok((config, _servers, _directory)) => {
+            super::run_with(config, no_file(), HangUp::Ends, show)
+        }
         Err(complaint) => super::complain(&[complaint]),
     }
+}
+
+/// There is nothing to reload.
+fn no_file() -> Source {
+    let load =
+        || Err(vec![Complaint::of_file("demo", "it has no file", "corelay run -c FILE has")]);
+    Source { file: "demo".to_owned(), load: Box::new(load) }
 }
 
 fn start(options: &DemoOptions) -> Result<(Config, Vec<Server>, Directory), String> {

@@ -18,15 +18,16 @@ use signal_hook::iterator::Signals;
 
 use crate::base::limits::{CONTROL_DESCRIPTORS, CORE_DESCRIPTORS_MIN, DESCRIPTORS_MIN, DRAIN_MS};
 use crate::config::model::{Config, LogLevel};
-use crate::control::admin::{self, AdminHandle};
+use crate::control::admin::{self, AdminHandle, Deeds};
 use crate::control::publisher::Publisher;
-use crate::control::resolver::{self, ResolverHandle};
+use crate::control::reload::{self, Reloads, Source};
+use crate::control::resolver;
 use crate::control::sentinel::{self, WatchHandle};
 use crate::control::state::ControlState;
 use crate::control::stats_port::{self, StatsPortHandle};
 use crate::control::switchover::Switchovers;
 use crate::log::{self, Logger};
-use crate::mailbox::{Letter, MailboxSender, mailbox};
+use crate::mailbox::{Letter, Mailbox, MailboxSender, mailbox};
 use crate::net::features::Features;
 use crate::net::{descriptors, listen, memory};
 use crate::reactor::balance::Balance;
@@ -42,29 +43,35 @@ struct Proxy {
     cores: Vec<CoreHandle>,
     mailboxes: Vec<MailboxSender>,
     state: Arc<ControlState>,
+    reloads: Reloads,
     // Kept for their threads: dropping a handle ends its thread.
     _admin: Option<AdminHandle>,
     _stats_port: Option<StatsPortHandle>,
-    _resolver: Option<ResolverHandle>,
     _watch: Option<WatchHandle>,
 }
 
-/// Runs until a signal ends it.
-pub fn run(config: Config) -> ExitCode {
-    run_with(config, HangUp::ReopensLog, |_| ())
+/// Runs until a signal ends it; `source` is where `config` came from.
+pub fn run(config: Config, source: Source) -> ExitCode {
+    run_with(config, source, HangUp::Reloads, |_| ())
 }
 
 /// What SIGHUP is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HangUp {
-    /// A daemon has no terminal that could hang up: it says that the log was rotated.
-    ReopensLog,
+    /// A daemon has no terminal that could hang up: it says that the log was rotated, or the
+    /// configuration changed.
+    Reloads,
     /// The terminal was closed, and nobody is left for whom to run.
     Ends,
 }
 
 /// Runs until a signal ends it; `ready` is called when clients are served.
-fn run_with(config: Config, hang_up: HangUp, ready: impl FnOnce(&Config)) -> ExitCode {
+fn run_with(
+    config: Config,
+    source: Source,
+    hang_up: HangUp,
+    ready: impl FnOnce(&Config),
+) -> ExitCode {
     panic::end_the_process();
     // Signals first: one that comes while booting must not be lost, nor kill us half-way.
     let signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2]);
@@ -73,7 +80,7 @@ fn run_with(config: Config, hang_up: HangUp, ready: impl FnOnce(&Config)) -> Exi
         Err(error) => return complain(&[format!("signals can not be received: {error}")]),
     };
     let config = Arc::new(config);
-    let proxy = match boot(config.clone()) {
+    let proxy = match boot(config.clone(), source) {
         Ok(proxy) => proxy,
         Err(complaints) => return complain(&complaints),
     };
@@ -105,7 +112,7 @@ fn complain(complaints: &[String]) -> ExitCode {
 }
 
 /// Starts everything; all complaints of a stage at once.
-fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
+fn boot(config: Arc<Config>, source: Source) -> Result<Proxy, Vec<String>> {
     let one = |text: String| vec![text];
     memory::no_huge_pages();
     let descriptors = raise_descriptors(config.proxy.cores.len()).map_err(one)?;
@@ -118,19 +125,18 @@ fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let stats: Arc<[Arc<CoreStats>]> = (0..count).map(|_| CoreStats::new(&config)).collect();
     let door = latency_door(count);
-    let (of_config, of_stats) = (config.clone(), stats.to_vec());
-    let state =
-        ControlState::new(of_config, of_stats, topology.clone(), door.clone(), logger.clone());
+    let state = ControlState::new(stats.to_vec(), topology.clone(), door.clone(), logger.clone());
     let stats_port = config.proxy.stats_listen.map(|at| stats_port::start(at, state.clone()));
     let stats_port = stats_port.transpose().map_err(|error| one(error.to_string()))?;
 
-    let boxes: std::io::Result<Vec<_>> = (0..count).map(|_| mailbox()).collect();
-    let boxes = boxes.map_err(|error| one(format!("a mailbox can not be made: {error}")))?;
-    let (mailboxes, receivers): (Vec<_>, Vec<_>) = boxes.into_iter().unzip();
+    let (mailboxes, receivers) =
+        boxes(count).map_err(|error| one(format!("a mailbox can not be made: {error}")))?;
     let publisher = publisher(topology, &state, &mailboxes);
-    let admin = config.proxy.admin_listen.map(|address| {
-        admin::start(address, state.clone(), Switchovers::new(state.clone(), publisher.clone()))
-    });
+    let (reloads, orders) = reload::orders();
+    let switchovers = Switchovers::new(state.clone(), publisher.clone());
+    let deeds = Deeds { switchovers, reloads: reloads.clone() };
+    let admin =
+        config.proxy.admin_listen.map(|address| admin::start(address, state.clone(), deeds));
     let admin = admin.transpose().map_err(|error| one(error.to_string()))?;
     let watch = watch_sentinels(&state, &publisher)?;
     let suspicions = watch.as_ref().map(WatchHandle::suspicions).unwrap_or_default();
@@ -166,15 +172,17 @@ fn boot(config: Arc<Config>) -> Result<Proxy, Vec<String>> {
         .map(|resolver| resolver.start(publisher.clone()))
         .transpose()
         .map_err(|error| one(format!("names can not be watched: {error}")))?;
+    reload::start(orders, source, state.clone(), publisher, resolver)
+        .map_err(|error| one(format!("reloads can not be served: {error}")))?;
     log_start(&logger, &config);
     Ok(Proxy {
         logger,
         cores,
         mailboxes,
         state,
+        reloads,
         _admin: admin,
         _stats_port: stats_port,
-        _resolver: resolver,
         _watch: watch,
     })
 }
@@ -192,6 +200,12 @@ fn raise_descriptors(cores: usize) -> Result<u64, String> {
         ));
     }
     Ok(limit)
+}
+
+/// A mailbox for each core.
+fn boxes(cores: usize) -> std::io::Result<(Vec<MailboxSender>, Vec<Mailbox>)> {
+    let boxes: std::io::Result<Vec<_>> = (0..cores).map(|_| mailbox()).collect();
+    Ok(boxes?.into_iter().unzip())
 }
 
 /// Hands each topology to all who route by it, and to who shows it.
@@ -292,7 +306,10 @@ impl Proxy {
                     self.end_by(Letter::Stop, "ending");
                     ending = true;
                 }
-                Ok(SIGHUP) => self.logger.reopen(),
+                Ok(SIGHUP) => {
+                    self.logger.reopen();
+                    self.reloads.by_signal();
+                }
                 Ok(SIGTTIN) => self.log_level(self.logger.raise_level()),
                 Ok(SIGTTOU) => self.log_level(self.logger.lower_level()),
                 Ok(_) | Err(_) => {}

@@ -65,7 +65,7 @@ mod tests {
             every_second: Box::new(|_, _| panic!("planted by a test")),
         };
         let pools = vec![PoolTopology { shards: Vec::new() }];
-        let topology = Arc::new(Topology { epoch: 1, pools });
+        let topology = Arc::new(Topology { epoch: 1, config: config.clone(), pools });
         let core = crate::reactor::spawn(setup, topology, 1).unwrap();
         core.wait_ready().unwrap();
         std::thread::park_timeout(Duration::from_secs(20));

@@ -24,6 +24,7 @@ use crate::net::ring::Patience;
 use crate::net::sockets::Sockets;
 use crate::relay::api::{Ask, Dirty};
 use crate::stats::cells::{CoreMetric, CoreStats};
+use crate::topology::Topology;
 
 /// Gathering: at this moment so many clients have to be waiting …
 const GATHER_CLIENTS_MIN: usize = 4;
@@ -234,13 +235,21 @@ impl<H: Heart> Core<H> {
         self.mailbox.begin();
         while let Some(letter) = self.mailbox.next() {
             match letter {
-                Letter::Topology(topology) => self.heart.on_topology(topology, self.now),
+                Letter::Topology(topology) => self.follow(topology),
                 Letter::Shared(news) => self.heart.on_shared(news, self.now),
                 Letter::Client { pool, socket } => self.open_client(pool, socket),
                 Letter::Drain { grace_ms } => self.drain(grace_ms),
                 Letter::Stop => self.stopped = true,
             }
         }
+    }
+
+    /// A new picture, and what its configuration says of the core itself.
+    fn follow(&mut self, topology: Arc<Topology>) {
+        let proxy = &topology.config.proxy;
+        self.spin_us = proxy.spin_us;
+        self.pace.set_batch_us(proxy.batch_us);
+        self.heart.on_topology(topology, self.now);
     }
 
     fn on_time(&mut self) {

@@ -125,11 +125,9 @@ impl CoreHandle {
 
 /// Starts a core with the real heart.
 pub fn spawn(setup: CoreSetup, topology: Arc<Topology>, seed: u64) -> io::Result<CoreHandle> {
-    let config = setup.config.clone();
     let stats = setup.stats.clone();
-    let identity =
-        CoreIdentity { core: setup.index as u16, cores: config.proxy.cores.len() as u16 };
-    spawn_heart(setup, move |now| Relay::new(identity, config, topology, stats, seed, now))
+    let identity = CoreIdentity { core: setup.index as u16, cores: stats.len() as u16 };
+    spawn_heart(setup, move |now| Relay::new(identity, topology, stats, seed, now))
 }
 
 /// Starts a core with a heart of the caller's, which is made on the core's own thread.

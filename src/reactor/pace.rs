@@ -28,6 +28,10 @@ impl Pace {
         Pace { batch_us, since_us: now_us, receives: 0, most_waiting: 0, gather_us: 0 }
     }
 
+    pub(super) fn set_batch_us(&mut self, batch_us: u64) {
+        self.batch_us = batch_us;
+    }
+
     /// A turn has ended at `now_us`; so many times it was that bytes came from somebody, and so
     /// many clients wait for replies.
     pub(super) fn note(&mut self, receives: u64, waiting: usize, now_us: u64) {

@@ -79,6 +79,11 @@ pub(super) enum LaneState {
     Ready,
     /// Connected, and what was sent is answered, but nothing more is sent (watched lanes only).
     Stopped,
+    /// Connected to where the shard was: what was sent there is answered, what comes now waits for
+    /// the connection to where it is (lanes that are not watched only).
+    Leaving {
+        since_us: u64,
+    },
     /// Not connected until the primary is verified (watched lanes only).
     Held,
     /// Lost, or never there; connected again at this time.
@@ -156,7 +161,12 @@ impl Lane {
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        matches!(self.state, LaneState::Greeting { .. } | LaneState::Ready | LaneState::Stopped)
+        matches!(self.state, LaneState::Greeting { .. }) || self.is_greeted()
+    }
+
+    /// Its replies are replies to requests.
+    pub(super) fn is_greeted(&self) -> bool {
+        matches!(self.state, LaneState::Ready | LaneState::Stopped | LaneState::Leaving { .. })
     }
 
     /// Bytes that wait to be given to the kernel.

@@ -12,11 +12,9 @@ use crate::relay::client::Stall;
 use crate::relay::fate::Lost;
 use crate::relay::lane::{Flow, LaneState, Target, Token};
 use crate::relay::pair::Reply;
-use crate::relay::plants::{Plant, planted};
 use crate::resp::reply::ReplyScanner;
 use crate::resp::{Protocol, encode};
 use crate::stats::cells::ShardMetric;
-use crate::topology::{NodeEndpoint, Topology};
 
 /// How long a lane without a known primary waits before it looks again (a new topology wakes it
 /// earlier), ms.
@@ -231,7 +229,9 @@ impl Relay {
             let first = self.lane_sets[set as usize].first;
             let lanes = config.shards.len() * config.lanes_per_node.max(1);
             for index in first..first + lanes as u32 {
-                self.connect_lane(index, now.mono_us);
+                if self.lanes[index as usize].state == LaneState::Idle {
+                    self.connect_lane(index, now.mono_us);
+                }
             }
         }
     }
@@ -302,6 +302,10 @@ impl Relay {
     fn lose_lane_at_its_end(&mut self, index: u32, why: String, loss: Loss, now: Now) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         let (pool, shard) = (lane.pool, lane.shard);
+        if matches!(lane.state, LaneState::Leaving { .. }) && self.has_primary(pool, shard) {
+            return self.go_over(index, now);
+        }
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         let connected = lane.is_connected();
         let cells = |metric| self.stats.shard(pool, shard, metric);
         if connected {
@@ -329,23 +333,10 @@ impl Relay {
         let orphans = if watched { VecDeque::new() } else { std::mem::take(&mut lane.inflight) };
         lane.why = why;
         lane.failures = lane.failures.saturating_add(1);
-        // A stale answer of this connection must not find it: the generation ends here.
-        lane.generation = lane.generation.wrapping_add(1);
-        self.lane_bytes = self.lane_bytes.saturating_sub(lane.output_bytes());
+        self.lane_bytes = self.lane_bytes.saturating_sub(lane.outbox.bytes());
         lane.outbox.clear(&mut self.chunks);
-        lane.greeting = Vec::new();
-        lane.tail = Vec::new();
-        lane.scanner = ReplyScanner::default();
-        lane.flow = Flow::Collect;
-        lane.fence.forget();
         lane.expired = 0;
-        lane.sent = 0;
-        lane.sending_bytes = 0;
-        lane.dirty = false;
-        if connected {
-            lane.losses = lane.losses.wrapping_add(1);
-            self.lost_lanes.push(index);
-        }
+        self.end_connection(index, connected);
         if watched {
             self.hold_lane(index, lost, loss, now);
         } else {
@@ -364,6 +355,30 @@ impl Relay {
         for token in orphans {
             self.fail(token.target, &error, now);
         }
+    }
+
+    /// Forgets what was this connection's; requests that were not sent stay.
+    pub(super) fn end_connection(&mut self, index: u32, connected: bool) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        // A stale answer of this connection must not find it: the generation ends here.
+        lane.generation = lane.generation.wrapping_add(1);
+        self.lane_bytes = self.lane_bytes.saturating_sub(lane.sending_bytes);
+        lane.greeting = Vec::new();
+        lane.tail = Vec::new();
+        lane.scanner = ReplyScanner::default();
+        lane.flow = Flow::Collect;
+        lane.fence.forget();
+        lane.sent = 0;
+        lane.sending_bytes = 0;
+        lane.dirty = false;
+        if connected {
+            lane.losses = lane.losses.wrapping_add(1);
+            self.lost_lanes.push(index);
+        }
+    }
+
+    pub(super) fn has_primary(&self, pool: PoolId, shard: ShardId) -> bool {
+        self.topology.shard(pool, shard).is_some_and(|shard| shard.primary.is_some())
     }
 
     /// A connection that stood is renewed at once, a second failure in a row waits.
@@ -386,35 +401,6 @@ impl Relay {
                 self.gather_reply((index, generation), part, Reply::Lent(error), now);
             }
             Target::Fence | Target::Nobody => {}
-        }
-    }
-
-    /// A new picture of the shards. Every connection to a primary that is no longer one is closed.
-    pub fn on_topology(&mut self, topology: std::sync::Arc<Topology>, now: Now) {
-        if topology.epoch <= self.topology.epoch {
-            return;
-        }
-        self.leave_moved_primaries(&topology, now);
-        let old = std::mem::replace(&mut self.topology, topology);
-        self.follow_watched(now);
-        for index in 0..self.lanes.len() as u32 {
-            let lane = &self.lanes[index as usize];
-            let primary = |topology: &Topology| -> Option<NodeEndpoint> {
-                topology.shard(lane.pool, lane.shard)?.primary.clone()
-            };
-            if lane.watch.is_some() || primary(&old) == primary(&self.topology) {
-                continue;
-            }
-            match lane.state {
-                LaneState::Idle => continue,
-                LaneState::Down { .. } => {}
-                _ if planted(Plant::KeepFenced) => continue,
-                _ => self.lose_lane(index, "The primary has moved".to_owned(), Loss::Failed, now),
-            }
-            self.lanes[index as usize].failures = 0;
-            if matches!(self.lanes[index as usize].state, LaneState::Down { .. }) {
-                self.connect_lane(index, now.mono_us);
-            }
         }
     }
 

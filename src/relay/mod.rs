@@ -39,6 +39,9 @@ mod facade;
 mod facade_tests;
 mod fan;
 mod fate;
+mod follow;
+#[cfg(test)]
+mod follow_tests;
 mod gather;
 mod greeting;
 mod hold;
@@ -58,6 +61,7 @@ mod local;
 mod order;
 mod pair;
 pub(crate) mod plants;
+mod pool;
 mod query;
 mod random;
 mod refusal;
@@ -76,6 +80,9 @@ mod sim_clients;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 mod sim_model;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
+mod sim_reload;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 mod sim_sentinels;
@@ -101,18 +108,14 @@ mod world;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ahash::AHashMap;
-
 use crate::base::buffer::ChunkPool;
-use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
+use crate::base::ids::{ClientId, LaneId, PoolId};
 use crate::base::limits::HELD_BACK_BYTES_MAX;
 use crate::base::slab::Slab;
 use crate::base::time::Now;
-use crate::config::model::{Config, KeylessScripts, PoolConfig};
+use crate::config::model::Config;
 use crate::resp::Protocol;
 use crate::resp::args::ArgRange;
-use crate::resp::request::RequestLimits;
-use crate::route::Router;
 use crate::stats::cells::{CoreMetric, CoreStats, PoolMetric};
 use crate::stats::latency::LatencyRecorder;
 use crate::topology::Topology;
@@ -122,6 +125,7 @@ use cores::Queued;
 use gather::Gather;
 use hold::Hold;
 use lane::Lane;
+use pool::Pool;
 use random::Random;
 use scripts::Scripts;
 use spares::give_spare;
@@ -145,6 +149,8 @@ pub struct Relay {
     /// Some shard is paused; some shard takes no writes.
     paused: bool,
     unwritable: bool,
+    /// Some lane is leaving where its shard was.
+    leaving: bool,
     clients: Slab<Client>,
     /// Requests that wait for several replies, or for one that is not passed on as it is.
     gathers: Slab<Gather>,
@@ -186,20 +192,6 @@ pub struct Relay {
     random: Random,
 }
 
-/// A pool as this core serves it.
-#[derive(Debug)]
-struct Pool {
-    config: Arc<PoolConfig>,
-    router: Router,
-    limits: RequestLimits,
-    /// By protocol version and database: index into `Relay::lane_sets`.
-    lane_sets: AHashMap<(Protocol, u32), u32>,
-    /// Where a script without keys runs; `None`: it is refused.
-    keyless: Option<ShardId>,
-    /// Index into `Relay::holds` of its first shard; `None`: its addresses are fixed.
-    first_hold: Option<u32>,
-}
-
 /// The lanes of one pool for one protocol version and one database: those of shard `s` stand at
 /// `first + s × lanes_per_node`.
 #[derive(Clone, Copy, Debug)]
@@ -212,12 +204,12 @@ impl Relay {
     /// `stats`: the cells of all cores; those at `identity.core` are written here, the others read.
     pub fn new(
         identity: CoreIdentity,
-        config: Arc<Config>,
         topology: Arc<Topology>,
         stats: Arc<[Arc<CoreStats>]>,
         seed: u64,
         now: Now,
     ) -> Relay {
+        let config = topology.config.clone();
         let mut holds = Vec::new();
         let numbered = config.pools.iter().zip(0..);
         let pools = numbered.map(|(pool, id)| Pool::new(pool, PoolId(id), &mut holds)).collect();
@@ -235,6 +227,7 @@ impl Relay {
             holds,
             paused: false,
             unwritable: false,
+            leaving: false,
             clients: Slab::default(),
             gathers: Slab::default(),
             scripts: Scripts::default(),
@@ -458,33 +451,5 @@ impl Relay {
 
     fn spare(&mut self) -> Vec<u8> {
         self.spares.pop().unwrap_or_default()
-    }
-}
-
-impl Pool {
-    fn new(config: &Arc<PoolConfig>, id: PoolId, holds: &mut Vec<Hold>) -> Pool {
-        let first_hold = config.sentinel.as_ref().map(|_| holds.len() as u32);
-        if first_hold.is_some() {
-            let shards = (0..config.shards.len() as u16).map(ShardId);
-            holds.extend(shards.map(|shard| Hold::new(id, shard)));
-        }
-        let named = |name: &String| config.shards.iter().position(|shard| shard.name == *name);
-        let keyless = match &config.keyless_scripts {
-            KeylessScripts::Refuse => None,
-            KeylessScripts::FirstShard => Some(ShardId(0)),
-            KeylessScripts::Shard(name) => named(name).map(|at| ShardId(at as u16)),
-        };
-        Pool {
-            keyless,
-            first_hold,
-            router: Router::new(config),
-            limits: RequestLimits {
-                args_max: config.limits.request_args_max,
-                bulk_bytes_max: config.limits.bulk_bytes_max,
-                request_bytes_max: config.limits.request_bytes_max,
-            },
-            lane_sets: AHashMap::default(),
-            config: config.clone(),
-        }
     }
 }

@@ -111,7 +111,7 @@ impl Relay {
             tail.extend_from_slice(piece);
             Reply::Owned(tail)
         };
-        if lane.state != LaneState::Ready && lane.state != LaneState::Stopped {
+        if lane.state != LaneState::Ready && !lane.is_greeted() {
             self.on_greeting_reply(index, reply.bytes(), now);
             return;
         }
@@ -176,20 +176,14 @@ impl Relay {
     /// A piece of a reply that goes on.
     fn on_part_of_reply(&mut self, index: u32, piece: &[u8], now: Now) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
-        let target = match lane.state {
-            LaneState::Ready | LaneState::Stopped if lane.scanner.kind() == Some(b'>') => {
-                Some(Target::Nobody)
+        let target = match lane.inflight.front().filter(|_| lane.sent > 0) {
+            _ if !lane.is_greeted() => None,
+            _ if lane.scanner.kind() == Some(b'>') => Some(Target::Nobody),
+            Some(token) => Some(token.target),
+            None => {
+                self.desynchronised(index, "a reply that nobody asked for", now);
+                return;
             }
-            LaneState::Ready | LaneState::Stopped => {
-                match lane.inflight.front().filter(|_| lane.sent > 0) {
-                    Some(token) => Some(token.target),
-                    None => {
-                        self.desynchronised(index, "a reply that nobody asked for", now);
-                        return;
-                    }
-                }
-            }
-            _ => None,
         };
         match lane.flow {
             Flow::Drop => {}

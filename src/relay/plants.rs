@@ -23,6 +23,8 @@ pub(crate) enum Plant {
     SwapHeld,
     /// A reply of any shape is taken.
     SkipShape,
+    /// A shard that got another address is left although something is still owed from there.
+    LeaveAtOnce,
 }
 
 #[cfg(not(test))]

@@ -142,6 +142,8 @@ pub(super) struct Store {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Faults {
     None,
+    /// A shard has got another address: only a WAIT for what was written at the old one.
+    Left,
     /// Whatever a proxy says of a shard that is lost.
     Any,
     /// Of a watched shard: only a write whose outcome is unknown, only a WAIT whose connection was
@@ -319,10 +321,11 @@ impl Player {
         if value::is_error(reply) {
             let word = value::error_word(reply);
             let ordinary = REFUSALS.iter().any(|refusal| word == refusal.as_bytes());
+            let lost_writes = reply.starts_with(b"-ERR A connection that carried");
             let unknown = reply.starts_with(b"-ERR outcome unknown: ");
             // A script's refusal is believed now and then only.
             let refused = [b"-READONLY You".as_slice(), b"-LOADING Redis"];
-            if faults != Faults::None
+            if matches!(faults, Faults::Any | Faults::Unknown)
                 && matches!(expect, Expect::Ran(..))
                 && refused.iter().any(|word| reply.starts_with(word))
             {
@@ -330,6 +333,7 @@ impl Player {
             }
             return match faults {
                 Faults::None => false,
+                Faults::Left => matches!(expect, Expect::Waited) && lost_writes,
                 _ if ordinary => true,
                 Faults::Any => {
                     let words = [b"-ERR ".as_slice(), b"-NOSC", b"-LOADING shard "];
@@ -339,7 +343,7 @@ impl Player {
                 Faults::Unknown => match expect {
                     Expect::Ran(..) => unknown || reply.starts_with(b"-NOSC"),
                     Expect::Written(_) | Expect::Deleted => unknown,
-                    Expect::Waited => reply.starts_with(b"-ERR A connection that carried"),
+                    Expect::Waited => lost_writes,
                     _ => false,
                 },
             };

@@ -8,11 +8,10 @@
 //! one alone, `SEEDS=n make sim` so many fresh ones.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::ids::{ClientId, LaneId, PoolId};
-use crate::config::model::Replay;
+use crate::config::model::{Config, Replay};
 use crate::relay::Relay;
 use crate::relay::api::{Ask, ClientEnd, Dirty, LaneEnd, Report};
 use crate::relay::chance::Chance;
@@ -20,6 +19,7 @@ use crate::relay::lane::LaneState;
 #[cfg(test)]
 use crate::relay::plants::{self, Plant};
 use crate::relay::sim_model::*;
+use crate::relay::sim_reload::{is_leaving, node_at, path_of};
 use crate::relay::sim_sentinels::{Sentinels, watch};
 use crate::relay::world::{World, pool_config};
 use crate::resp::args::Request;
@@ -40,6 +40,8 @@ pub(super) struct Simulation {
     /// Which of its two nodes is a shard's primary, if any is known, and by which picture.
     pub(super) primaries: Vec<Option<Node>>,
     pub(super) epoch: u64,
+    /// The last configuration that was read.
+    pub(super) config: Arc<Config>,
     pub(super) versions: u64,
     pub(super) executed: Executed,
     pub(super) errors: Faults,
@@ -64,10 +66,12 @@ impl Simulation {
         let watched = random.below(2) == 0;
         let errors = if watched { watch(&mut pool, faults, &mut random) } else { Faults::Any };
         let repeats = pool.replay == Replay::Idempotent;
+        let world = World::with(pool);
         let mut simulation = Simulation {
             faults,
             random,
-            world: World::with(pool),
+            config: world.relay.config.clone(),
+            world,
             players: Vec::new(),
             wires: Vec::new(),
             dead: VecDeque::new(),
@@ -177,6 +181,11 @@ impl Simulation {
         let Some(sending) = sending.filter(|sending| sending.is_empty()) else { return };
         let mut chunks = VecDeque::new();
         self.world.relay.take_output(dirty, &mut chunks);
+        if let Dirty::Lane(id) = dirty
+            && is_leaving(&self.world.relay, id)
+        {
+            assert!(chunks.is_empty(), "more is sent to where the shard was");
+        }
         for chunk in chunks {
             sending.extend(&chunk);
             self.world.relay.recycle(chunk);
@@ -220,7 +229,8 @@ impl Simulation {
             }
         };
         let shards = primaries.iter().enumerate().map(shard).collect();
-        let topology = Topology { epoch: self.epoch, pools: vec![PoolTopology { shards }] };
+        let (epoch, config) = (self.epoch, self.config.clone());
+        let topology = Topology { epoch, config, pools: vec![PoolTopology { shards }] };
         let now = self.world.now;
         self.relay().on_topology(Arc::new(topology), now);
         self.turn();
@@ -250,7 +260,11 @@ impl Simulation {
         let wire = &mut self.wires[at];
         let id = wire.id;
         let primary = self.primaries[wire.shard];
-        assert_eq!(Some(wire.node), primary, "a lane to a primary that was replaced is open");
+        let leaves = is_leaving(&self.world.relay, id);
+        assert!(
+            leaves || Some(wire.node) == primary,
+            "a lane to a primary that was replaced is open"
+        );
         let some = wire.sending.drain(..bytes.min(wire.sending.len())).collect::<Vec<u8>>();
         wire.input.extend(&some);
         let (mut used, mut ranges) = (0, Vec::new());
@@ -320,6 +334,9 @@ impl Simulation {
         }
         if self.faults && self.below(12) == 0 {
             self.fault();
+        }
+        if self.below(25) == 0 {
+            self.reload();
         }
         let most = [3, 300, 30_000][self.below(3) as usize];
         let at = self.below(self.players.len() as u64) as usize;
@@ -401,18 +418,6 @@ impl Simulation {
     }
 }
 
-fn path_of(node: Node, shard: usize) -> PathBuf {
-    match node {
-        Node::First => format!("/s{shard}").into(),
-        Node::Second => format!("/t{shard}").into(),
-    }
-}
-
-fn node_at(path: &Path) -> (Node, usize) {
-    let (node, shard) = path.to_str().unwrap().split_at(2);
-    (if node == "/s" { Node::First } else { Node::Second }, shard.parse().unwrap())
-}
-
 #[cfg(test)]
 fn run(seed: u64) {
     play(Chance::of_seed(seed));
@@ -479,6 +484,7 @@ fn the_simulation_finds_planted_bugs() {
         Plant::LoseHeld,
         Plant::SwapHeld,
         Plant::SkipShape,
+        Plant::LeaveAtOnce,
     ] {
         plants::plant(Some(bug));
         let found = (0..300).find(|seed| std::panic::catch_unwind(|| run(*seed)).is_err());

@@ -9,7 +9,7 @@ use crate::base::time::{Now, US_PER_MS};
 use crate::command::model::Family;
 use crate::command::shape::Asked;
 use crate::relay::Relay;
-use crate::relay::lane::{Flow, LaneState, Target, Token};
+use crate::relay::lane::{Flow, Target, Token};
 use crate::relay::lanes::Loss;
 use crate::resp::{Protocol, value};
 use crate::stats::cells::ShardMetric;
@@ -138,7 +138,7 @@ impl Relay {
     #[cold]
     pub(super) fn may_go_on(&mut self, index: u32, bytes: usize, now: Now) -> bool {
         let Some(lane) = self.lanes.get(index as usize) else { return false };
-        if !matches!(lane.state, LaneState::Ready | LaneState::Stopped) {
+        if !lane.is_greeted() {
             self.desynchronised(index, "the hand-shake was answered without end", now);
             return false;
         }

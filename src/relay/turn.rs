@@ -16,6 +16,9 @@ impl Relay {
         if now.mono_us >= self.sweep_us {
             self.sweep_lanes(now);
         }
+        if self.leaving {
+            self.end_leaving(now);
+        }
         if self.paused {
             self.note_quiet();
         }
@@ -84,6 +87,11 @@ impl Relay {
                 }
                 self.connect_lane(index, now.mono_us);
                 None
+            }
+            LaneState::Leaving { since_us } => {
+                let timeout_ms = self.pools[lane.pool.index()].config.timeout_ms;
+                let due_us = timeout_ms.and_then(|ms| self.expire(index, ms * US_PER_MS, now));
+                due_us.into_iter().chain([self.left_behind_us(index, since_us)]).min()
             }
             LaneState::Ready | LaneState::Stopped => {
                 let timeout_ms = self.pools[lane.pool.index()].config.timeout_ms?;

@@ -192,18 +192,18 @@ impl World {
                 })
                 .collect(),
         };
-        let topology = Arc::new(Topology { epoch: 1, pools: pools.iter().map(topology).collect() });
+        let places = pools.iter().map(topology).collect();
         let mut config = Config::clone(&sample::config(&[]));
         config.proxy.cores = (0..usize::from(cores)).collect();
         config.pools = pools.into_iter().map(Arc::new).collect();
         let config = Arc::new(config);
+        let topology = Arc::new(Topology { epoch: 1, config: config.clone(), pools: places });
         let stats: Arc<[_]> = (0..cores).map(|_| CoreStats::new(&config)).collect();
         let now = Now { mono_us: 1_000_000, wall_us: 1_700_000_000_000_000 };
         let world = |core: u16| {
             let identity = CoreIdentity { core, cores };
-            let (config, topology) = (config.clone(), topology.clone());
             World {
-                relay: Relay::new(identity, config, topology, stats.clone(), 7, now),
+                relay: Relay::new(identity, topology.clone(), stats.clone(), 7, now),
                 stats: stats[usize::from(core)].clone(),
                 now,
                 stores: (0..shards_max).map(|_| Store::default()).collect(),
@@ -401,6 +401,22 @@ impl World {
         let mut next = Topology::clone(&self.relay.topology);
         next.epoch += 1;
         change(&mut next.pools[0].shards[shard]);
+        self.relay.on_topology(Arc::new(next), self.now);
+        self.run();
+    }
+
+    /// A reload: the first pool as `change` leaves it; its shards are at unix sockets.
+    pub(super) fn reload(&mut self, change: impl FnOnce(&mut PoolConfig)) {
+        let mut next = Topology::clone(&self.relay.topology);
+        next.epoch += 1;
+        let mut config = Config::clone(&next.config);
+        change(Arc::make_mut(&mut config.pools[0]));
+        for (shard, known) in config.pools[0].shards.iter().zip(&mut next.pools[0].shards) {
+            if let NodeAddress::Unix { path } = &shard.address {
+                known.primary = Some(NodeEndpoint::Unix(path.clone()));
+            }
+        }
+        next.config = Arc::new(config);
         self.relay.on_topology(Arc::new(next), self.now);
         self.run();
     }

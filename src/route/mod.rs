@@ -4,7 +4,7 @@
 //! must be found again by every core, every other proxy and twemproxy itself, whatever is alive.
 //! So there is no `auto_eject_hosts` here, no state, and no address: only names and weights count.
 //! Called by the relay for every key, by `corelay explain` and `placement`, and by the
-//! configuration for the order and the names of shards.
+//! configuration for the order and the names of shards, and for what a reload would move.
 //!
 //! The order of questions (twemproxy, `server_pool_idx`): a pool of one shard is that shard; else
 //! the [`hash_tag`] cuts the key, a function of [`hash`] makes 32 bits of it (of nothing: 0), and
@@ -15,6 +15,7 @@ pub mod hash;
 mod hash_tag;
 mod ketama;
 mod modula;
+pub mod moves;
 mod names;
 #[cfg(test)]
 mod tests;

@@ -51,6 +51,18 @@ pub struct ProcessFigures {
     pub threads: Option<u64>,
     pub log_lines_dropped: u64,
     pub log_lines_suppressed: u64,
+    pub reloads: ReloadFigures,
+}
+
+/// What became of the reloads of the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ReloadFigures {
+    pub taken: u64,
+    pub refused: u64,
+    /// The last one was taken; `true` also if there was none.
+    pub last_is_taken: bool,
+    /// When it was; `None`: never.
+    pub last_unix_s: Option<f64>,
 }
 
 impl Exposition {
@@ -159,6 +171,27 @@ impl Exposition {
         Ok(())
     }
 
+    fn encode_reloads(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let figures = &self.process.reloads;
+        let help = "reloads of the configuration, by what became of them";
+        let mut family =
+            encoder.encode_descriptor("corelay_reloads", help, None, MetricType::Counter)?;
+        for (result, count) in [("taken", figures.taken), ("refused", figures.refused)] {
+            let labels = [("result", result)];
+            ConstCounter::new(count as f64).encode(family.encode_family(&labels)?)?;
+        }
+        let help =
+            "1: the last reload of the configuration was taken, or there was none; 0: refused";
+        let gauge =
+            encoder.encode_descriptor("corelay_last_reload_ok", help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(figures.last_is_taken)).encode(gauge)?;
+        let Some(last_unix_s) = figures.last_unix_s else { return Ok(()) };
+        let (name, help) =
+            ("corelay_last_reload_time_seconds", "when that was, since the Unix epoch");
+        let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(last_unix_s).encode(gauge)
+    }
+
     fn encode_process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let figures = &self.process;
         let build = [("version", env!("CARGO_PKG_VERSION"))];
@@ -207,7 +240,8 @@ impl Exposition {
             "corelay_log_lines_suppressed",
             "log lines not written because the same message came too often",
             figures.log_lines_suppressed as f64,
-        )
+        )?;
+        self.encode_reloads(encoder)
     }
 }
 

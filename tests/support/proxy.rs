@@ -150,6 +150,22 @@ impl Proxy {
         self.directory.path()
     }
 
+    /// Writes the configuration file anew; nothing has read it yet.
+    pub fn edit(&self, change: impl FnOnce(&str) -> String) {
+        let text = std::fs::read_to_string(&self.config).expect("the configuration");
+        std::fs::write(&self.config, change(&text)).expect("a written configuration");
+    }
+
+    /// `corelay reload` with further arguments: whether it was taken, and what it said.
+    pub fn reload(&self, args: &[&str]) -> (bool, String) {
+        let admin = self.admin_address().to_string();
+        let mut command = Command::new(binary());
+        command.arg("reload").args(args).args(["--admin", &admin]);
+        let output = command.output().expect("corelay reload");
+        let said = [output.stdout.as_slice(), &output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    }
+
     pub fn resident_bytes(&self) -> usize {
         self.process.resident_bytes()
     }

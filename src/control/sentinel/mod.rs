@@ -81,7 +81,7 @@ pub fn start(
         .thread_name("corelay-lookup")
         .build()?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let mut watchers = vec![None; state.config.pools.len()];
+    let mut watchers = vec![None; state.config().pools.len()];
     let (mut verified, mut work) = (Vec::new(), Vec::new());
     for (config, pools) in sets {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
@@ -118,7 +118,7 @@ type Set = (SentinelConfig, Vec<(PoolId, Arc<PoolConfig>)>);
 /// Watched pools by the sentinels that they list.
 fn sets(state: &ControlState) -> Vec<Set> {
     let mut sets: Vec<Set> = Vec::new();
-    for (index, pool) in state.config.pools.iter().enumerate() {
+    for (index, pool) in state.config().pools.iter().enumerate() {
         let Some(sentinel) = &pool.sentinel else { continue };
         let pool = (PoolId(index as u16), pool.clone());
         let same = |(config, _): &&mut Set| {

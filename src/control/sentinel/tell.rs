@@ -141,7 +141,8 @@ impl Teller {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let micros = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX);
         self.set(pool, shard, WatchMetric::SwitchFirstReplyAt, micros);
-        let config = self.state.config.pools.get(pool.index());
+        let config = self.state.config();
+        let config = config.pools.get(pool.index());
         let pool_name = config.map_or("?", |pool| pool.name.as_str());
         let name = config.and_then(|pool| pool.shards.get(shard.index()));
         self.state.log.info(

@@ -357,7 +357,7 @@ fn fifty_clients_are_spread_over_two_cores() {
 fn a_topology_reaches_a_sleeping_core_at_once() {
     let world = World::new(1, Features::ALL);
     for epoch in 1..=20 {
-        let topology = Arc::new(Topology { epoch, pools: Vec::new() });
+        let topology = Arc::new(Topology { epoch, config: sample::config(&[]), pools: Vec::new() });
         world.mailboxes[0].send(Letter::Topology(topology)).unwrap();
         let told = world.told.recv_timeout(Duration::from_millis(250)).unwrap();
         assert_eq!(told, Told::Epoch(epoch));

@@ -144,7 +144,8 @@ impl Script {
             ShardTopology::fixed(primary(shard).map(|path| NodeEndpoint::Unix(path.into())))
         };
         let shards = (0..SHARDS).map(shard).collect();
-        let topology = Topology { epoch: self.epoch, pools: vec![PoolTopology { shards }] };
+        let (epoch, config) = (self.epoch, self.world.relay.config.clone());
+        let topology = Topology { epoch, config, pools: vec![PoolTopology { shards }] };
         let now = self.world.now;
         self.world.relay.on_topology(topology.into(), now);
     }

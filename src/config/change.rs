@@ -1,0 +1,265 @@
+//! From one configuration to the next in a process that runs: what stands in the way.
+//!
+//! Two things do. What the process was built on at its start (cores, ports, listeners) can not be
+//! changed under its clients: that needs a restart. And what places keys elsewhere makes data
+//! unreachable, silently: that needs to be asked for. Everything else can be taken while requests
+//! are under way. A new key has to be put on one of these sides here, or this does not compile.
+//!
+//! Called by the reload of `control`.
+
+use std::fmt::Debug;
+
+use super::complaint::Complaint;
+use super::model::{Config, NodeAddress, PoolConfig, ProxyConfig};
+use crate::route::Rules;
+use crate::route::moves::{Moves, random_keys};
+
+/// Keys that are tried to tell what share moves.
+const SAMPLE: u64 = 100_000;
+const RESTART: &str = "restart corelay, or put back what it was";
+
+/// Why `next`, read from `file`, can not take the place of `now`; empty: it can.
+/// `allow_moved_keys`: keys may be placed elsewhere.
+pub fn hindrances(
+    file: &str,
+    now: &Config,
+    next: &Config,
+    allow_moved_keys: bool,
+) -> Vec<Complaint> {
+    let mut hindrances = Hindrances { file, list: Vec::new() };
+    hindrances.of_proxy(&now.proxy, &next.proxy);
+    hindrances.of_pools(now, next);
+    for now in &now.pools {
+        let Some(next) = next.pools.iter().find(|next| next.name == now.name) else { continue };
+        hindrances.of_pool(now, next);
+        if !allow_moved_keys {
+            hindrances.moved_keys(now, next);
+        }
+    }
+    hindrances.list
+}
+
+struct Hindrances<'a> {
+    file: &'a str,
+    list: Vec<Complaint>,
+}
+
+impl Hindrances<'_> {
+    fn add(&mut self, key: &str, why: String, remedy: &str) -> &mut Complaint {
+        let mut complaint = Complaint::of_file(self.file, why, remedy);
+        complaint.key = key.to_owned();
+        self.list.push(complaint);
+        let last = self.list.len() - 1;
+        &mut self.list[last]
+    }
+
+    /// A key that can not change without a restart.
+    fn fixed<T: PartialEq + Debug>(&mut self, key: &str, now: &T, next: &T) {
+        if now != next {
+            let why = format!("restart needed: it was {now:?} when this process started");
+            self.add(key, why, RESTART).value(format!("{next:?}"));
+        }
+    }
+
+    fn of_proxy(&mut self, now: &ProxyConfig, next: &ProxyConfig) {
+        let ProxyConfig {
+            cores,
+            admin_listen,
+            stats_listen,
+            log_file,
+            log_level: _,
+            core_buffer_max_bytes: _,
+            spin_us: _,
+            batch_us: _,
+        } = now;
+        self.fixed("proxy.cores", cores, &next.cores);
+        self.fixed("proxy.admin_listen", admin_listen, &next.admin_listen);
+        self.fixed("proxy.stats_listen", stats_listen, &next.stats_listen);
+        self.fixed("proxy.log_file", log_file, &next.log_file);
+    }
+
+    fn of_pools(&mut self, now: &Config, next: &Config) {
+        let names = |config: &Config| -> Vec<String> {
+            config.pools.iter().map(|pool| pool.name.clone()).collect()
+        };
+        self.fixed("pool.name", &names(now), &names(next));
+    }
+
+    fn of_pool(&mut self, now: &PoolConfig, next: &PoolConfig) {
+        let PoolConfig {
+            name,
+            listen,
+            backlog,
+            tcp_keepalive,
+            lanes_per_node,
+            shards,
+            sentinel,
+            hold_ms,
+            backend_auth,
+            // See `moved_keys`.
+            hash: _,
+            hash_tag: _,
+            distribution: _,
+            char_signedness: _,
+            // Read for each request, client, connection.
+            timeout_ms: _,
+            connect_timeout_ms: _,
+            fence_interval_ms: _,
+            preconnect: _,
+            hold_bytes: _,
+            replay: _,
+            client_password: _,
+            database: _,
+            databases: _,
+            unknown_commands: _,
+            dangerous_commands: _,
+            keyless_scripts: _,
+            facade: _,
+            facade_address: _,
+            limits: _,
+        } = now;
+        let key = |key: &str| format!("pool {name}: {key}");
+        self.fixed(&key("listen"), listen, &next.listen);
+        self.fixed(&key("backlog"), backlog, &next.backlog);
+        self.fixed(&key("tcp_keepalive"), tcp_keepalive, &next.tcp_keepalive);
+        self.fixed(&key("lanes_per_node"), lanes_per_node, &next.lanes_per_node);
+        let names = |pool: &PoolConfig| -> Vec<String> {
+            pool.shards.iter().map(|shard| shard.name.clone()).collect()
+        };
+        if names(now) != names(next) {
+            self.fixed(&key("shard.name"), &names(now), &names(next));
+        }
+        let watched = |pool: &PoolConfig| -> Vec<bool> {
+            pool.shards.iter().map(|shard| shard.address == NodeAddress::Sentinel).collect()
+        };
+        if sentinel != &next.sentinel || watched(now) != watched(next) {
+            let why = "restart needed: its sentinels are watched as they were at the start";
+            self.add(&key("sentinel"), why.to_owned(), RESTART);
+        }
+        if sentinel.is_some() {
+            self.fixed(&key("hold_ms"), hold_ms, &next.hold_ms);
+            if backend_auth != &next.backend_auth {
+                let why = "restart needed: the watcher of sentinels uses it, too";
+                self.add(&key("backend_auth"), why.to_owned(), RESTART);
+            }
+        }
+        let _ = shards;
+    }
+
+    /// Whatever may make data unreachable: another placement, or a server under another name.
+    fn moved_keys(&mut self, now: &PoolConfig, next: &PoolConfig) {
+        let remedy = "corelay reload --allow-moved-keys if that is wanted; corelay placement shows \
+                      which keys";
+        if Rules::from(now) != Rules::from(next) {
+            let moves = Moves::of(now, next, |each| {
+                random_keys(SAMPLE, each);
+                Ok(())
+            });
+            let moves = moves.unwrap_or_default();
+            let mut why = format!(
+                "keys move: {} of {} keys that were tried would be on another shard",
+                moves.percent(moves.moved),
+                moves.keys
+            );
+            if now.hash_tag != next.hash_tag {
+                why.push_str(", and others with a hash tag");
+            }
+            self.add(&format!("pool {}", now.name), why, remedy);
+        }
+        for shard in &next.shards {
+            let taken_from = now.shards.iter().find(|before| {
+                before.name != shard.name
+                    && before.address == shard.address
+                    && before.address != NodeAddress::Sentinel
+            });
+            let Some(before) = taken_from else { continue };
+            let why = format!(
+                "keys move: {} would be where {} was, with other keys",
+                shard.name, before.name
+            );
+            self.add(&format!("pool {}: shard.address", now.name), why, remedy)
+                .value(&shard.address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::HashKind;
+    use crate::config::sample;
+
+    fn told(change: impl FnOnce(&mut Config), allow_moved_keys: bool) -> Vec<String> {
+        let now = sample::config(&[("cache", &["one", "two", "three"])]);
+        let mut next = Config::clone(&now);
+        change(&mut next);
+        let hindrances = hindrances("corelay.toml", &now, &next, allow_moved_keys);
+        hindrances.iter().map(ToString::to_string).collect()
+    }
+
+    fn pool(config: &mut Config) -> &mut PoolConfig {
+        std::sync::Arc::make_mut(&mut config.pools[0])
+    }
+
+    #[test]
+    fn what_is_read_when_it_is_needed_stands_in_nobodys_way() {
+        let change = |config: &mut Config| {
+            config.proxy.spin_us = 7;
+            let pool = pool(config);
+            pool.timeout_ms = None;
+            pool.limits.client_connections_max = 3;
+            pool.client_password = Some("secret".to_owned());
+            pool.shards[1].address = NodeAddress::Tcp { host: "10.9.8.7".to_owned(), port: 7 };
+        };
+        assert_eq!(told(change, false), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_the_process_was_built_on_needs_a_restart_and_all_of_it_is_told() {
+        let change = |config: &mut Config| {
+            config.proxy.cores = vec![0];
+            pool(config).lanes_per_node = 2;
+        };
+        let told = told(change, true);
+        assert_eq!(
+            told[0],
+            "corelay.toml: proxy.cores = [0]: restart needed: it was [0, 1] when this process \
+             started; restart corelay, or put back what it was"
+        );
+        assert!(told[1].starts_with("corelay.toml: pool cache: lanes_per_node = 2: "), "{told:?}");
+        assert_eq!(told.len(), 2);
+    }
+
+    #[test]
+    fn what_moves_keys_is_told_with_its_share_unless_it_is_wanted() {
+        let change = |config: &mut Config| pool(config).hash = HashKind::Md5;
+        let refused = told(change, false);
+        assert_eq!(refused.len(), 1);
+        assert!(refused[0].contains("pool cache: keys move: 66."), "two of three: {refused:?}");
+        assert!(refused[0].contains("corelay reload --allow-moved-keys"), "{refused:?}");
+        assert_eq!(told(change, true), Vec::<String>::new());
+
+        let tag = |config: &mut Config| pool(config).hash_tag = Some((b'{', b'}'));
+        assert!(told(tag, false)[0].contains("0.0 %"), "plain keys stay");
+        let swap = |config: &mut Config| {
+            let shards = &mut pool(config).shards;
+            let first = shards[0].address.clone();
+            shards[0].address = std::mem::replace(&mut shards[1].address, first);
+        };
+        let swapped = told(swap, false);
+        assert_eq!(swapped.len(), 2);
+        assert!(swapped[0].contains("would be where"), "{swapped:?}");
+    }
+
+    #[test]
+    fn no_secret_is_told() {
+        let now = sample::watched(&sample::config(&[("cache", &["one"])]));
+        let mut next = Config::clone(&now);
+        pool(&mut next).backend_auth = Some(crate::config::model::Credentials {
+            user: None,
+            password: "back door".to_owned(),
+        });
+        let told = format!("{:?}", hindrances("f", &now, &next, false));
+        assert!(told.contains("restart needed") && !told.contains("back door"), "{told}");
+    }
+}

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use corelay::base::time::Now;
 use corelay::config::model::{
-    CharSignedness, Config, DangerousCommands, DistributionKind, HashKind, Listen, LogLevel,
-    PoolConfig, PoolLimits, ProxyConfig, Replay, UnknownCommands,
+    CharSignedness, Config, DangerousCommands, DistributionKind, Facade, HashKind, KeylessScripts,
+    Listen, LogLevel, PoolConfig, PoolLimits, ProxyConfig, Replay, UnknownCommands,
 };
 use corelay::mailbox::mailbox;
 use corelay::net::{descriptors, features::Features, listen};
@@ -103,6 +103,9 @@ fn config(listen: Listen, cpus: &[usize]) -> Config {
         databases: 16,
         unknown_commands: UnknownCommands::Refuse,
         dangerous_commands: DangerousCommands::Refuse,
+        keyless_scripts: KeylessScripts::FirstShard,
+        facade: Facade::None,
+        facade_address: None,
         limits: PoolLimits {
             client_connections_max: 0,
             client_idle_timeout_ms: 0,
@@ -114,6 +117,8 @@ fn config(listen: Listen, cpus: &[usize]) -> Config {
             bulk_bytes_max: 1 << 29,
             lane_inflight_max: 1 << 16,
             lane_output_soft_bytes: 1 << 24,
+            private_connections_max: 0,
+            private_connections_queue: 0,
         },
     };
     Config {

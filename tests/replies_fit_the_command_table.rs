@@ -43,6 +43,11 @@ const REQUESTS: &str = "
     LMPOP 1 l LEFT COUNT 2 / LPOP l / LPOP none / LPOP l 1 / LPOP none 1 / LPOP l 0 / RPOP l / RPOP none
     RPOP none 2 / RPOP l 1 / LPOS l d / LPOS l nothing / LPOS l d COUNT 0 / LPOS none d
     LPOS none d COUNT 0 / LREM l 0 zz / LSET l 0 q / LTRIM l 0 5 / RPOPLPUSH l l / RPOPLPUSH none l
+    RPUSH bl a b c d e f g / BLPOP bl 1 / BLPOP none 0.01 / BRPOP bl 1 / BRPOP none 0.01
+    BLMOVE bl bl LEFT RIGHT 1 / BLMOVE none bl LEFT RIGHT 0.01 / BRPOPLPUSH bl bl 1
+    BRPOPLPUSH none bl 0.01 / BLMPOP 1 1 bl LEFT / BLMPOP 0.01 1 none LEFT
+    ZADD bz 1 a 2 b 3 c / BZPOPMIN bz 1 / BZPOPMIN none 0.01 / BZPOPMAX bz 1 / BZPOPMAX none 0.01
+    BZMPOP 1 1 bz MIN / BZMPOP 0.01 1 none MIN
     SADD t a b c d / SADD u a b / SCARD t / SCARD none / SDIFF t u / SDIFF none / SINTER t u
     SINTER none / SUNION t u / SUNION none / SMEMBERS t / SMEMBERS none / SDIFFSTORE v t u
     SINTERSTORE v t u / SUNIONSTORE v t u / SINTERCARD 2 t u / SISMEMBER t a / SISMEMBER none a
@@ -64,6 +69,7 @@ const REQUESTS: &str = "
     ZREMRANGEBYSCORE z 100 200
     XADD x1 * f v / XADD x1 1-1 f v / XADD none NOMKSTREAM * f v / XLEN x1 / XRANGE x1 - +
     XRANGE none - + / XREVRANGE x1 + - / XREAD STREAMS x1 0 / XREAD STREAMS none 0 / XREAD STREAMS x1 $
+    XREAD BLOCK 10 STREAMS x1 $ / XREAD BLOCK 10 STREAMS x1 0
     XGROUP CREATE x1 gr 0 / XGROUP CREATECONSUMER x1 gr c / XREADGROUP GROUP gr c STREAMS x1 >
     XREADGROUP GROUP gr c STREAMS x1 > / XREADGROUP GROUP gr c STREAMS x1 0 / XPENDING x1 gr
     XPENDING x1 gr - + 9 / XCLAIM x1 gr c 0 1-1 / XCLAIM x1 gr c 0 1-1 JUSTID

@@ -57,13 +57,13 @@ pub fn find_keys(
     }
 }
 
-/// Whether XREAD, XREADGROUP or TS.READ has the option BLOCK. What follows STREAMS is no option,
-/// and neither is an argument of another option.
-pub fn has_block_option(command: &Command, request: &Request<'_>) -> bool {
+/// Where XREAD, XREADGROUP or TS.READ has the option BLOCK. What follows STREAMS is no option, and
+/// neither is an argument of another option. (Of several the last one counts.)
+pub fn block_option(command: &Command, request: &Request<'_>) -> Option<usize> {
     match command.keys {
         Keys::Streams => stream_options(request).block,
         // `key timestamp [BLOCK milliseconds min_count] [MAX_COUNT max_count]`, all else numbers
-        _ => request.iter().skip(3).any(|option| is(option, "block")),
+        _ => (3..request.len()).rev().find(|at| is(request.arg(*at), "block")),
     }
 }
 
@@ -210,7 +210,8 @@ fn streams(request: &Request<'_>, out: &mut Vec<u32>) -> Result<(), KeysError> {
 
 /// What stands before the streams of XREAD and XREADGROUP.
 struct StreamOptions {
-    block: bool,
+    /// Where the last BLOCK stands.
+    block: Option<usize>,
     /// Where the word STREAMS stands; none if there is an option before it that nobody knows.
     streams: Option<usize>,
 }
@@ -218,14 +219,14 @@ struct StreamOptions {
 /// `[GROUP group consumer] [COUNT n] [MAXCOUNT n] [MAXSIZE n] [BLOCK ms] [CLAIM ms] [NOACK]
 /// STREAMS key … id …`
 fn stream_options(request: &Request<'_>) -> StreamOptions {
-    let mut found = StreamOptions { block: false, streams: None };
+    let mut found = StreamOptions { block: None, streams: None };
     let mut at = 1;
     while let Some(option) = request.get(at) {
         if is(option, "streams") {
             found.streams = Some(at);
             break;
         } else if is(option, "block") {
-            found.block = true;
+            found.block = Some(at);
             at += 2;
         } else if ["count", "claim", "maxcount", "maxsize"].iter().any(|name| is(option, name)) {
             at += 2;

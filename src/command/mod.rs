@@ -9,6 +9,7 @@ pub mod glob;
 pub mod keys;
 pub mod lookup;
 pub mod model;
+pub mod patience;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
 pub mod repeat;

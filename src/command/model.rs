@@ -81,8 +81,8 @@ pub enum Counted {
 pub enum Run {
     /// To the shard of its keys, which have to be on one shard.
     Forward,
-    /// As `Forward`, unless it has the option BLOCK, which needs a private connection.
-    ForwardUnlessBlock,
+    /// As `Forward`, but it may block: on a private connection.
+    Block(Patience),
     /// Split by shard, merged in key order.
     Split(Split),
     /// To the primary of every shard, the replies merged.
@@ -99,6 +99,19 @@ pub enum Run {
     Special(Special),
     /// Answered with an error.
     Refuse(Refusal),
+}
+
+/// Where a command says for how long it blocks, and in which unit; 0 is for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Seconds, in the last argument (BLPOP …).
+    LastSeconds,
+    /// Seconds, in the first argument (BLMPOP, BZMPOP).
+    FirstSeconds,
+    /// Milliseconds, behind the option BLOCK; without that it does not block (XREAD …).
+    BlockMs,
+    /// Only its server knows (BLMOVEM).
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +184,7 @@ pub enum Local {
     ClientSetinfo,
     ClientReply,
     ClientKill,
+    ClientUnblock,
     ClientGetredir,
     ClientTrackinginfo,
     Command,

@@ -1,7 +1,7 @@
 //! What must hold for any request whatever: its command is found as by going through the table,
 //! its keys lie where they can, and each answer about it is one reply. For the target of `fuzz`.
 
-use crate::command::keys::{find_keys, has_block_option, sort_patterns};
+use crate::command::keys::{block_option, find_keys, sort_patterns};
 use crate::command::model::Command;
 use crate::command::{Lookup, all, by_name, describe, errors, lookup};
 use crate::resp::Protocol;
@@ -80,12 +80,12 @@ fn found_as_in_the_table(request: &Request<'_>, found: Lookup) -> Result<(), Str
 fn keys(command: &Command, request: &Request<'_>) -> Result<(), String> {
     let mut keys = vec![u32::MAX];
     let outcome = find_keys(command, request, &mut keys);
-    let _ = has_block_option(command, request);
+    let block = block_option(command, request).is_none_or(|at| at < request.len());
     let patterns = sort_patterns(request).count();
     let inside = keys.iter().all(|key| (1..request.len()).contains(&(*key as usize)));
     let ascending = keys.windows(2).all(|pair| pair.first() < pair.get(1));
     let empty_on_error = outcome.is_ok() || keys.is_empty();
-    if inside && ascending && empty_on_error && patterns <= request.len() {
+    if inside && ascending && empty_on_error && block && patterns <= request.len() {
         return Ok(());
     }
     let (name, length) = (command.name, request.len());

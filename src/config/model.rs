@@ -109,6 +109,10 @@ pub struct PoolLimits {
     pub bulk_bytes_max: usize,
     pub lane_inflight_max: usize,
     pub lane_output_soft_bytes: usize,
+    /// Private connections of one core to one redis-server.
+    pub private_connections_max: usize,
+    /// Clients of one core that wait for one of these.
+    pub private_connections_queue: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

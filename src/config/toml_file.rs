@@ -284,6 +284,8 @@ fn pool_values(table: &Table<'_, '_>) -> PoolConfig {
             bulk_bytes_max: table.size("bulk_bytes_max"),
             lane_inflight_max: table.size("lane_inflight_max"),
             lane_output_soft_bytes: table.size("lane_output_soft_bytes"),
+            private_connections_max: table.size("private_connections_max"),
+            private_connections_queue: table.size("private_connections_queue"),
         },
     }
 }

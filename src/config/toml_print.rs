@@ -143,6 +143,8 @@ fn pool_value(pool: &PoolConfig, name: &str) -> Option<String> {
         "bulk_bytes_max" => limits.bulk_bytes_max.to_string(),
         "lane_inflight_max" => limits.lane_inflight_max.to_string(),
         "lane_output_soft_bytes" => limits.lane_output_soft_bytes.to_string(),
+        "private_connections_max" => limits.private_connections_max.to_string(),
+        "private_connections_queue" => limits.private_connections_queue.to_string(),
         _ => return None,
     })
 }

@@ -59,13 +59,16 @@ impl Relay {
         let limits = self.pool(limits).config.limits;
         let Some(client) = self.client(id) else { return };
         client.resuming = false;
+        if client.blocked.is_some() {
+            return self.begin_blocking(id, now);
+        }
         let over = match client.stall {
             None => true,
             Some(Stall::Inflight) => client.order.len() <= limits.client_inflight_max / 2,
             Some(Stall::Lanes) => client.order.is_empty(),
             Some(Stall::Output) => client.output_bytes() <= limits.client_output_soft_bytes / 2,
             // Told of by what they wait for, when it is over.
-            Some(Stall::Lane(_) | Stall::Cores) => true,
+            Some(Stall::Lane(_) | Stall::Cores | Stall::Blocked) => true,
         };
         if !over {
             return;

@@ -3,8 +3,10 @@
 use crate::base::buffer::Outbox;
 use crate::base::ids::PoolId;
 use crate::relay::api::Peer;
+use crate::relay::blocking::Blocked;
 use crate::relay::large::Large;
 use crate::relay::order::Order;
+use crate::relay::private::Loan;
 use crate::relay::wait::Writes;
 use crate::resp::Protocol;
 use crate::resp::args::ArgRange;
@@ -50,6 +52,10 @@ pub(super) struct Client {
     /// It has said goodbye: nothing waits on its behalf longer than it must.
     pub(super) leaving: bool,
     pub(super) writes: Writes,
+    /// Its private connection.
+    pub(super) loan: Loan,
+    /// What it blocks on.
+    pub(super) blocked: Option<Box<Blocked>>,
 
     /// CLIENT ID: unique over all cores, see `query::client_number`.
     pub(super) number: u64,
@@ -90,6 +96,8 @@ pub(super) enum Stall {
     Lanes,
     /// Other cores were asked on its behalf.
     Cores,
+    /// It blocks, or will when what it asked for before is answered.
+    Blocked,
 }
 
 impl Client {
@@ -115,6 +123,8 @@ impl Client {
             paused: false,
             leaving: false,
             writes: Writes::default(),
+            loan: Loan::None,
+            blocked: None,
             number,
             opened_us: now_us,
             heard_us: now_us,
@@ -132,7 +142,13 @@ impl Client {
     /// Bytes of memory that this client's buffers hold.
     pub(super) fn buffered_bytes(&self) -> usize {
         let large = self.large.as_ref().map_or(0, |large| large.bytes());
-        self.output_bytes() + self.tail.len() + large
+        let blocked = self.blocked.as_ref().map_or(0, |blocked| blocked.bytes());
+        self.output_bytes() + self.tail.len() + large + blocked
+    }
+
+    /// It blocks: nothing of its own is under way but that.
+    pub(super) fn blocks(&self) -> bool {
+        self.blocked.is_some() && self.order.len() <= 1
     }
 
     pub(super) fn names_mut(&mut self) -> &mut Names {

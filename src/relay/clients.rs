@@ -12,7 +12,7 @@ use crate::command::model::Family;
 use crate::relay::Relay;
 use crate::relay::client::{Client, Names};
 use crate::relay::order::Replies;
-use crate::relay::query::{ClientQuery, local_address, peer_address};
+use crate::relay::query::{ClientQuery, Deed, local_address, peer_address};
 use crate::resp::Protocol;
 use crate::resp::args::Request;
 use crate::resp::encode::{self, Encoder};
@@ -126,6 +126,45 @@ impl Relay {
         }
     }
 
+    /// CLIENT UNBLOCK id [TIMEOUT | ERROR]: a client of the pool, on whichever core.
+    pub(super) fn client_unblock(
+        &mut self,
+        id: ClientId,
+        family: Family,
+        request: &Request<'_>,
+        now: Now,
+    ) {
+        let Some(client) = self.client(id) else { return };
+        match ClientQuery::of_unblock(client.pool, client.number, request) {
+            Ok(query) => self.query_clients(id, family, query, now),
+            Err(error) => drop(self.refuse(id, &error)),
+        }
+    }
+
+    /// Those clients of this core that are meant block no more; gives the number of those that did.
+    fn unblock_clients(&mut self, query: &ClientQuery<'_>, with_error: bool, now: Now) -> u64 {
+        let meant: Vec<ClientId> = self
+            .clients
+            .iter()
+            .filter(|(_, _, client)| query.hits(client, now))
+            .map(|(index, generation, _)| ClientId { index, generation })
+            .collect();
+        meant.into_iter().filter(|id| self.unblock(*id, with_error, now)).count() as u64
+    }
+
+    /// What a query does to this core's clients; gives to how many, and the one that asked if it is
+    /// one of those that are to be closed: it has to hear its own answer, and is left to the caller.
+    pub(super) fn do_to_clients(
+        &mut self,
+        query: &ClientQuery<'_>,
+        now: Now,
+    ) -> (u64, Option<ClientId>) {
+        match query.deed {
+            Deed::Unblock { with_error } => (self.unblock_clients(query, with_error, now), None),
+            _ => self.kill_clients(query, now),
+        }
+    }
+
     /// The lines of those clients of this core that are meant.
     pub(super) fn lines_of_clients(&self, query: &ClientQuery<'_>, now: Now) -> String {
         let mut lines = String::new();
@@ -137,11 +176,7 @@ impl Relay {
 
     /// Closes those clients of this core that are meant; gives their number, and the one that asked
     /// if it is among them: it has to hear its own answer, and is left to the caller.
-    pub(super) fn kill_clients(
-        &mut self,
-        query: &ClientQuery<'_>,
-        now: Now,
-    ) -> (u64, Option<ClientId>) {
+    fn kill_clients(&mut self, query: &ClientQuery<'_>, now: Now) -> (u64, Option<ClientId>) {
         let victims: Vec<(ClientId, u64)> = self
             .clients
             .iter()
@@ -171,7 +206,7 @@ fn write_line(client: &Client, now: Now, out: &mut String) {
     // Writing to a string does not fail.
     let _ = writeln!(
         out,
-        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags=N db={} sub=0 psub=0 ssub=0 \
+        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 \
          multi=-1 qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} \
          tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
         client.number,
@@ -180,6 +215,7 @@ fn write_line(client: &Client, now: Now, out: &mut String) {
         String::from_utf8_lossy(&names.name),
         now.mono_us.saturating_sub(client.opened_us) / US_PER_S,
         now.mono_us.saturating_sub(client.heard_us) / US_PER_S,
+        if client.blocks() { "b" } else { "N" },
         client.database,
         client.tail.len(),
         client.order.len(),

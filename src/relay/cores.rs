@@ -63,7 +63,7 @@ impl Relay {
             self.answer(id, |out| Encoder::new(protocol).verbatim(out, lines.as_bytes()));
             return;
         }
-        let (killed, asker) = self.kill_clients(&query, now);
+        let (killed, asker) = self.do_to_clients(&query, now);
         self.answer(id, |out| write_killed(query.deed, killed, out));
         if let Some(asker) = asker {
             self.finish_after_replies(asker);
@@ -154,7 +154,7 @@ impl Relay {
             encode::bulk(&mut part, self.lines_of_clients(query, now).as_bytes());
             return part;
         }
-        let (killed, asker) = self.kill_clients(query, now);
+        let (killed, asker) = self.do_to_clients(query, now);
         encode::integer(&mut part, killed as i64);
         if let Some(asker) = asker {
             self.finish_after_replies(asker);
@@ -217,6 +217,6 @@ fn write_killed(deed: Deed, killed: u64, out: &mut Vec<u8>) {
     match deed {
         Deed::KillAt if killed == 0 => encode::error(out, "ERR No such client"),
         Deed::KillAt => encode::simple(out, "OK"),
-        Deed::Kill | Deed::List => encode::integer(out, killed as i64),
+        Deed::Kill | Deed::Unblock { .. } | Deed::List => encode::integer(out, killed as i64),
     }
 }

@@ -3,8 +3,8 @@
 use crate::base::ids::{ClientId, ShardId};
 use crate::base::time::Now;
 use crate::command::flags::Flags;
-use crate::command::keys::{KeysError, find_keys, has_block_option, sort_patterns};
-use crate::command::model::{Command, Family, Keys, Refusal, Run, Special};
+use crate::command::keys::{KeysError, find_keys, sort_patterns};
+use crate::command::model::{Command, Family, Keys, Run, Special};
 use crate::command::shape::Asked;
 use crate::command::{Lookup, errors, lookup};
 use crate::config::model::{DangerousCommands, UnknownCommands};
@@ -24,7 +24,7 @@ pub(super) enum Outcome {
 }
 
 /// Why a request has no shard.
-enum Unroutable {
+pub(super) enum Unroutable {
     Keys(KeysError),
     Crossslot,
     /// A script without keys, which the pool refuses.
@@ -65,11 +65,7 @@ impl Relay {
         }
         match command.run {
             Run::Forward => self.forward(id, command, request, now),
-            Run::ForwardUnlessBlock if has_block_option(command, request) => {
-                self.answer(id, |out| errors::refused(command, Refusal::Blocking, out));
-                Outcome::Done
-            }
-            Run::ForwardUnlessBlock => self.forward(id, command, request, now),
+            Run::Block(patience) => self.block(id, command, patience, request, now),
             Run::Split(split) => self.split(id, command, split, request, now),
             Run::Fan(merge) => self.fan(id, command, merge, request, now),
             Run::AnyShard => self.forward_to_any(id, command, request.len(), now),
@@ -133,9 +129,20 @@ impl Relay {
         }
         match self.one_shard(id, command, request) {
             Ok(shard) => self.forward_to(id, command, (request.len(), shard), now),
-            Err(Unroutable::Keys(error)) => self.answer_keys_error(id, command, error),
-            Err(Unroutable::Crossslot) => self.answer_crossslot(id),
-            Err(Unroutable::Keyless) => self.answer_keyless(id, command),
+            Err(unroutable) => self.answer_unroutable(id, command, unroutable),
+        }
+    }
+
+    pub(super) fn answer_unroutable(
+        &mut self,
+        id: ClientId,
+        command: &Command,
+        why: Unroutable,
+    ) -> Outcome {
+        match why {
+            Unroutable::Keys(error) => self.answer_keys_error(id, command, error),
+            Unroutable::Crossslot => self.answer_crossslot(id),
+            Unroutable::Keyless => self.answer_keyless(id, command),
         }
     }
 
@@ -258,7 +265,7 @@ impl Relay {
 
     /// The shard that all keys of the request are on.
     #[inline]
-    fn one_shard(
+    pub(super) fn one_shard(
         &mut self,
         id: ClientId,
         command: &Command,

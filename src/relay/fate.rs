@@ -36,7 +36,7 @@ pub(super) enum Failure {
 }
 
 /// A request that was kept, as the parser sees it.
-const KEPT_LIMITS: RequestLimits = RequestLimits {
+pub(super) const KEPT_LIMITS: RequestLimits = RequestLimits {
     args_max: u32::MAX as usize,
     bulk_bytes_max: u32::MAX as usize,
     request_bytes_max: u32::MAX as usize,
@@ -125,7 +125,7 @@ impl Relay {
         }
     }
 
-    fn shard_name(&self, pool: PoolId, shard: ShardId) -> &str {
+    pub(super) fn shard_name(&self, pool: PoolId, shard: ShardId) -> &str {
         let config = &self.pool(pool).config;
         config.shards.get(shard.index()).map_or("?", |shard| shard.name.as_str())
     }

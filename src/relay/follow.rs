@@ -49,6 +49,10 @@ impl Relay {
             match lane.state {
                 LaneState::Idle => continue,
                 LaneState::Down { .. } => {}
+                _ if lane.private.is_some() && !planted(Plant::KeepFenced) => {
+                    self.lose_lane(index, "The primary has moved".to_owned(), Loss::Moved, now);
+                    continue;
+                }
                 _ if readdressed && self.has_primary(lane.pool, lane.shard) => {
                     self.leave(index, now);
                     continue;
@@ -62,6 +66,7 @@ impl Relay {
             }
         }
         self.preconnect(now);
+        self.serve_all_private(now);
     }
 
     /// From now on `next` counts. Gives the shards that have another address in it.

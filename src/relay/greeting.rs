@@ -49,7 +49,7 @@ impl Relay {
                 now,
             );
         }
-        let watched = lane.watch.is_some();
+        let watched = lane.is_watched();
         if watched && left == ROLE_LEFT && !value::is_error(reply) && !verify::is_primary(reply) {
             let why = "ROLE says that it is no primary".to_owned();
             return self.lose_lane(index, why, Loss::Failed, now);
@@ -73,8 +73,10 @@ impl Relay {
             lane.state = LaneState::Greeting { left: left - 1, until_us };
             return;
         }
+        if lane.private.is_some() {
+            return self.private_ready(index, now);
+        }
         let (pool, shard) = (lane.pool, lane.shard);
-        let watched = lane.watch.is_some();
         lane.state = LaneState::Ready;
         if !std::mem::take(&mut lane.why).is_empty() {
             self.reports.push_back(Report::LaneUp { pool, shard });
@@ -97,6 +99,7 @@ impl Relay {
 /// the server says of its own accord (too many clients, protected mode) can not be taken for a
 /// client's reply. Gives their number.
 fn write(lane: &mut Lane, config: &PoolConfig, core: u16) -> u8 {
+    let watched = lane.is_watched();
     let out = &mut lane.greeting;
     out.clear();
     let mut replies = 2;
@@ -126,7 +129,7 @@ fn write(lane: &mut Lane, config: &PoolConfig, core: u16) -> u8 {
         encode::request(out, &[b"SELECT", lane.database.to_string().as_bytes()]);
         replies += 1;
     }
-    if lane.watch.is_some() {
+    if watched {
         encode::request(out, &[b"ROLE"]);
         replies += 1;
     }

@@ -58,8 +58,10 @@ impl Relay {
         }
         if wants("clients") {
             let clients = pool_total(&self.all_stats, gather.pool, PoolMetric::ClientConnections);
-            info +=
-                &format!("# Clients\r\nconnected_clients:{clients}\r\nblocked_clients:0\r\n\r\n");
+            let blocked = pool_total(&self.all_stats, gather.pool, PoolMetric::BlockedClients);
+            info += &format!(
+                "# Clients\r\nconnected_clients:{clients}\r\nblocked_clients:{blocked}\r\n\r\n"
+            );
         }
         if wants("memory") {
             info += &format!(

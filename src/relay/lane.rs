@@ -8,6 +8,7 @@ use crate::base::ids::{ClientId, PoolId, ShardId};
 use crate::base::limits;
 use crate::command::shape::{Asked, Kinds};
 use crate::relay::hold::Watch;
+use crate::relay::private::Private;
 use crate::relay::step::Fence;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyScanner;
@@ -62,6 +63,8 @@ pub(super) struct Lane {
     pub(super) feeders: Vec<ClientId>,
     /// Of a lane whose primary is watched.
     pub(super) watch: Option<Box<Watch>>,
+    /// Of a lane that is lent to one client at a time.
+    pub(super) private: Option<Box<Private>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +115,9 @@ pub(super) struct Token {
     pub(super) asked: Asked,
 }
 
+/// In the place of [`Token::since_us`]: a request that blocks, whose time is no latency.
+pub(super) const NEVER_US: u64 = u64::MAX;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// The slot `seq` of a client.
@@ -157,6 +163,7 @@ impl Lane {
             heard_us: 0,
             feeders: Vec::new(),
             watch: None,
+            private: None,
         }
     }
 
@@ -176,12 +183,17 @@ impl Lane {
 
     /// The longest pause before the next attempt, ms: it doubles with every failure.
     pub(super) fn backoff_ms(&self) -> u64 {
-        if self.failures <= 1 {
-            return limits::RECONNECT_FIRST_MS;
-        }
-        let doubled = limits::RECONNECT_FIRST_MS << (self.failures - 1).min(20);
-        doubled.min(limits::RECONNECT_MAX_MS)
+        backoff_ms(self.failures)
     }
+}
+
+/// The longest pause after so many failures in a row, ms.
+pub(super) fn backoff_ms(failures: u32) -> u64 {
+    if failures <= 1 {
+        return limits::RECONNECT_FIRST_MS;
+    }
+    let doubled = limits::RECONNECT_FIRST_MS << (failures - 1).min(20);
+    doubled.min(limits::RECONNECT_MAX_MS)
 }
 
 #[cfg(test)]

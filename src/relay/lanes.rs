@@ -189,14 +189,18 @@ impl Relay {
     pub(super) fn connect_lane(&mut self, index: u32, now_us: u64) {
         let Some(lane) = self.lanes.get(index as usize) else { return };
         let (pool, shard) = (lane.pool, lane.shard);
-        let watched = lane.watch.is_some();
-        if watched && !self.is_verified(pool, shard) {
+        if lane.watch.is_some() && !self.is_verified(pool, shard) {
             self.lanes[index as usize].state = LaneState::Held;
             self.begin_wait(index, now_us);
             return self.begin_outage(pool, shard, now_us);
         }
+        self.connect_to_primary(index, now_us);
+    }
+
+    /// Connects a lane wherever its primary is said to be.
+    pub(super) fn connect_to_primary(&mut self, index: u32, now_us: u64) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
-        let primary = self.topology.shard(pool, shard).and_then(|s| s.primary.clone());
+        let primary = self.topology.shard(lane.pool, lane.shard).and_then(|s| s.primary.clone());
         let Some(endpoint) = primary else {
             lane.why = "no primary is known".to_owned();
             let until_us = now_us + NO_PRIMARY_PAUSE_MS * US_PER_MS;
@@ -207,7 +211,8 @@ impl Relay {
         let config = &self.pools[lane.pool.index()].config;
         // Requests wait for the connection: it must be there, or given up, by their deadline (which
         // does not run while they are held).
-        let deadline_ms = config.timeout_ms.filter(|_| !watched).unwrap_or(u64::MAX);
+        let waits = lane.watch.is_none() && lane.private.is_none();
+        let deadline_ms = config.timeout_ms.filter(|_| waits).unwrap_or(u64::MAX);
         let wait_ms = deadline_ms.min(config.connect_timeout_ms);
         let until_us = now_us.saturating_add(wait_ms.saturating_mul(US_PER_MS));
         lane.generation = lane.generation.wrapping_add(1);
@@ -245,7 +250,7 @@ impl Relay {
             LaneState::Ready => {
                 // Requests are counted as they leave: once a turn, not one by one.
                 let requests = lane.inflight.len() - lane.sent;
-                if requests > 0 && self.turn_us >= lane.fence.due_us {
+                if requests > 0 && self.turn_us >= lane.fence.due_us && lane.private.is_none() {
                     self.put_fence(id.index);
                 }
                 let Some(lane) = self.lanes.get_mut(id.index as usize) else { return 0 };
@@ -318,7 +323,7 @@ impl Relay {
             Loss::Failed | Loss::TurnedAway | Loss::Overdue | Loss::Moved => ShardMetric::ServerErr,
         })
         .add(1);
-        if lane.why != why {
+        if lane.why != why && lane.private.is_none() {
             self.reports.push_back(Report::LaneDown { pool, shard, why: why.clone() });
         }
         let streaming =
@@ -329,7 +334,7 @@ impl Relay {
             streaming: streaming.is_some(),
             overdue: loss == Loss::Overdue,
         };
-        let watched = lane.watch.is_some();
+        let (watched, private) = (lane.watch.is_some(), lane.private.is_some());
         let orphans = if watched { VecDeque::new() } else { std::mem::take(&mut lane.inflight) };
         lane.why = why;
         lane.failures = lane.failures.saturating_add(1);
@@ -337,16 +342,19 @@ impl Relay {
         lane.outbox.clear(&mut self.chunks);
         lane.expired = 0;
         self.end_connection(index, connected);
+        if let Some(Token { target: Target::Client { client, .. }, .. }) = streaming {
+            self.drop_client(client); // it has half a reply: nothing true can follow that
+        }
+        self.scripts.forget_loaded(pool, shard);
+        if private {
+            return self.lose_private(index, loss, orphans, now);
+        }
         if watched {
             self.hold_lane(index, lost, loss, now);
         } else {
             self.schedule_reconnect(index, connected, now);
         }
-        self.scripts.forget_loaded(pool, shard);
         self.release_feeders(index);
-        if let Some(Token { target: Target::Client { client, .. }, .. }) = streaming {
-            self.drop_client(client); // it has half a reply: nothing true can follow that
-        }
         if orphans.is_empty() {
             return;
         }
@@ -406,6 +414,7 @@ impl Relay {
 
     /// Gauges of queues, once a second.
     pub(super) fn write_lane_gauges(&mut self) {
+        self.write_private_gauges();
         for lane in &mut self.lanes {
             if let Some(watch) = &mut lane.watch {
                 watch.give_back();

@@ -56,6 +56,7 @@ impl Relay {
             Local::ClientSetinfo => self.client_setinfo(id, request),
             Local::ClientReply => self.client_reply(id, request),
             Local::ClientKill => self.client_kill(id, command.family, request, now),
+            Local::ClientUnblock => self.client_unblock(id, command.family, request, now),
             Local::ClientGetredir => self.answer(id, |out| encode::integer(out, -1)),
             Local::ClientTrackinginfo => self.answer(id, |out| write_tracking_off(encoder, out)),
 

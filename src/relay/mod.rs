@@ -23,6 +23,9 @@
 
 mod admit;
 pub mod api;
+mod blocking;
+#[cfg(test)]
+mod blocking_tests;
 #[cfg(test)]
 mod budget_tests;
 #[cfg(any(test, fuzzing))]
@@ -57,11 +60,13 @@ mod lanes;
 mod large;
 #[cfg(test)]
 mod large_tests;
+mod lending;
 mod local;
 mod order;
 mod pair;
 pub(crate) mod plants;
 mod pool;
+mod private;
 mod query;
 mod random;
 mod refusal;
@@ -126,6 +131,7 @@ use gather::Gather;
 use hold::Hold;
 use lane::Lane;
 use pool::Pool;
+use private::{Loan, Privates};
 use random::Random;
 use scripts::Scripts;
 use spares::give_spare;
@@ -143,7 +149,9 @@ pub struct Relay {
 
     pools: Vec<Pool>,
     lane_sets: Vec<LaneSet>,
+    /// Shared ones by their sets, and private ones.
     lanes: Vec<Lane>,
+    privates: Privates,
     /// One for each shard of the watched pools.
     holds: Vec<Hold>,
     /// Some shard is paused; some shard takes no writes.
@@ -224,6 +232,7 @@ impl Relay {
             pools,
             lane_sets: Vec::new(),
             lanes: Vec::new(),
+            privates: Privates::default(),
             holds,
             paused: false,
             unwritable: false,
@@ -302,7 +311,7 @@ impl Relay {
 
     /// Exactly once for each client; its id is dead afterwards. What it asked for and was not sent
     /// yet is sent all the same (it was taken in); the replies are dropped.
-    pub fn on_client_closed(&mut self, id: ClientId, end: ClientEnd, _now: Now) {
+    pub fn on_client_closed(&mut self, id: ClientId, end: ClientEnd, now: Now) {
         let Some(mut client) = self.clients.remove(id.index, id.generation) else { return };
         self.buffered_bytes = self.buffered_bytes.saturating_sub(client.buffered_bytes());
         client.outbox.clear(&mut self.chunks);
@@ -316,6 +325,12 @@ impl Relay {
             ClientEnd::Eof => self.stats.pool(client.pool, PoolMetric::ClientEof).add(1),
             ClientEnd::Error(_) => self.stats.pool(client.pool, PoolMetric::ClientErr).add(1),
             ClientEnd::Asked => {}
+        }
+        if client.blocked.is_some() {
+            self.stats.pool(client.pool, PoolMetric::BlockedClients).sub(1);
+        }
+        if client.loan != Loan::None {
+            self.end_loan(id, client.pool, client.loan, now);
         }
     }
 
@@ -395,7 +410,7 @@ impl Relay {
     /// Whether replies to this client are still to come.
     pub fn waits(&self, id: ClientId) -> bool {
         let client = self.clients.get(id.index, id.generation);
-        client.is_some_and(|client| !client.order.is_empty())
+        client.is_some_and(|client| !client.order.is_empty() && !client.blocks())
     }
 
     /// Whether more replies are to come, and what waits to be sent is little: the first replies of
@@ -403,7 +418,9 @@ impl Relay {
     pub fn may_hold_back(&self, id: ClientId) -> bool {
         let client = self.clients.get(id.index, id.generation);
         client.is_some_and(|client| {
-            !client.order.is_empty() && (1..=HELD_BACK_BYTES_MAX).contains(&client.outbox.bytes())
+            !client.order.is_empty()
+                && !client.blocks()
+                && (1..=HELD_BACK_BYTES_MAX).contains(&client.outbox.bytes())
         })
     }
 
@@ -412,6 +429,9 @@ impl Relay {
     pub fn owes(&mut self, id: ClientId) -> bool {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return false };
         client.leaving = true;
+        if client.blocks() {
+            return !client.outbox.is_empty(); // nothing is popped for who does not wait for it
+        }
         // One that is stalled has requests in its tail that are not taken in yet.
         !client.order.is_empty() || !client.outbox.is_empty() || client.stall.is_some()
     }

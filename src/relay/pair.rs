@@ -1,11 +1,11 @@
 //! Pairing: from a lane's bytes to replies, each to whom it belongs, by position alone.
 
-use crate::base::ids::{ClientId, LaneId};
+use crate::base::ids::{ClientId, LaneId, PoolId};
 use crate::base::limits::REPLY_STREAM_BYTES;
 use crate::base::time::Now;
 use crate::relay::api::{Ask, Dirty, Report};
 use crate::relay::client::{Client, Phase, Stall};
-use crate::relay::lane::{Flow, LaneState, Target};
+use crate::relay::lane::{Flow, LaneState, NEVER_US, Target, Token};
 use crate::relay::order::{EARLY_REPLY_BYTES_MAX, Ready, Replies};
 use crate::relay::plants::{Plant, planted};
 use crate::relay::{Pool, Relay, admit, give_spare, step};
@@ -41,6 +41,9 @@ impl Relay {
         if let Some(lane) = self.lanes.get_mut(id.index as usize) {
             let replies = std::mem::take(&mut lane.uncounted);
             self.stats.shard(lane.pool, lane.shard, ShardMetric::Responses).add(replies);
+            if lane.private.is_some() {
+                self.settle_private(id, now);
+            }
         }
         self.release_feeders(id.index);
     }
@@ -149,14 +152,13 @@ impl Relay {
         if lane.watch.is_some() && self.take_back(index, token, (kind, reply.bytes()), now) {
             return;
         }
-        if kind == b'-' || kind == b'!' {
-            self.stats.shard(pool, shard, ShardMetric::ErrorReplies).add(1);
+        let is_error = kind == b'-' || kind == b'!';
+        if is_error && self.on_error(index, token, reply.bytes(), now) {
+            return;
         }
         match token.target {
             Target::Client { client, seq } => {
-                let waited_us = now.mono_us.saturating_sub(token.since_us);
-                let waited_us = waited_us.min(u64::from(u32::MAX)) as u32;
-                self.latency.record(pool, token.asked.family, waited_us);
+                self.note_latency(pool, token, now);
                 match flow {
                     Flow::Collect => self.deliver(client, seq, reply),
                     Flow::Stream => {
@@ -171,6 +173,23 @@ impl Relay {
             }
             Target::Fence | Target::Nobody => {}
         }
+    }
+
+    #[inline]
+    fn note_latency(&mut self, pool: PoolId, token: Token, now: Now) {
+        if token.since_us != NEVER_US {
+            let waited_us = now.mono_us.saturating_sub(token.since_us);
+            let waited_us = waited_us.min(u64::from(u32::MAX)) as u32;
+            self.latency.record(pool, token.asked.family, waited_us);
+        }
+    }
+
+    /// An error of the server. `true`: it is not over, and nobody hears of it.
+    #[cold]
+    fn on_error(&mut self, index: u32, token: Token, reply: &[u8], now: Now) -> bool {
+        let Some(lane) = self.lanes.get(index as usize) else { return false };
+        self.stats.shard(lane.pool, lane.shard, ShardMetric::ErrorReplies).add(1);
+        self.take_back_blocked(index, token, reply, now)
     }
 
     /// A piece of a reply that goes on.
@@ -341,7 +360,13 @@ impl Relay {
                 return;
             }
         }
-        if client.stall == Some(Stall::Lanes) && !client.resuming && client.order.is_empty() {
+        let resumes = match client.stall {
+            Some(Stall::Lanes) => client.order.is_empty(),
+            // Its own slot is the last one.
+            Some(Stall::Blocked) => client.order.len() <= 1,
+            _ => false,
+        };
+        if resumes && !client.resuming {
             client.resuming = true;
             self.resumable.push(id);
         }

@@ -21,6 +21,8 @@ pub(crate) enum Plant {
     LoseHeld,
     /// Two requests that wait change their places.
     SwapHeld,
+    /// A private connection is lent on whatever is still under way on it.
+    KeepUnclean,
     /// A reply of any shape is taken.
     SkipShape,
     /// A shard that got another address is left although something is still owed from there.

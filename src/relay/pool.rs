@@ -7,6 +7,7 @@ use ahash::AHashMap;
 use crate::base::ids::{PoolId, ShardId};
 use crate::config::model::{KeylessScripts, PoolConfig};
 use crate::relay::hold::Hold;
+use crate::relay::private::Lending;
 use crate::resp::Protocol;
 use crate::resp::request::RequestLimits;
 use crate::route::{Router, Rules};
@@ -22,6 +23,8 @@ pub(super) struct Pool {
     pub(super) keyless: Option<ShardId>,
     /// Index into `Relay::holds` of its first shard; `None`: its addresses are fixed.
     pub(super) first_hold: Option<u32>,
+    /// Private connections, by shard.
+    pub(super) lendings: Vec<Lending>,
 }
 
 impl Pool {
@@ -33,6 +36,7 @@ impl Pool {
         }
         Pool {
             first_hold,
+            lendings: config.shards.iter().map(|_| Lending::default()).collect(),
             keyless: keyless(config),
             router: Router::new(config),
             limits: limits(config),

@@ -36,6 +36,8 @@ pub(super) enum Deed {
     List,
     /// CLIENT KILL with filters: the number of those that were closed.
     Kill,
+    /// CLIENT UNBLOCK: 1 if the client blocked; it hears nil, or an error.
+    Unblock { with_error: bool },
     /// CLIENT KILL address, the old form: OK, or an error if there was none.
     KillAt,
 }
@@ -132,6 +134,27 @@ impl<'a> ClientQuery<'a> {
                 _ => return Err("ERR syntax error".to_owned()),
             }
         }
+        Ok(query)
+    }
+
+    /// CLIENT UNBLOCK id [TIMEOUT | ERROR]
+    pub(super) fn of_unblock(
+        pool: PoolId,
+        asker: u64,
+        request: &Request<'a>,
+    ) -> Result<ClientQuery<'a>, String> {
+        let with_error = match request.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
+            _ if request.len() > 4 => return Err("ERR syntax error".to_owned()),
+            None | Some(b"timeout") => false,
+            Some(b"error") => true,
+            Some(_) => {
+                return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".to_owned());
+            }
+        };
+        let number = number_of(request.arg(2));
+        let number = number.ok_or("ERR value is not an integer or out of range")?;
+        let mut query = ClientQuery::all(pool, asker, Deed::Unblock { with_error });
+        query.only = u64::try_from(number).map_or(Only::These(BTreeSet::new()), Only::One);
         Ok(query)
     }
 

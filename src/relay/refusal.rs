@@ -213,7 +213,7 @@ impl Watch {
 
 /// An error with which a server says that it did not execute a request because it is no primary, or
 /// not ready to be one. A script says it of its first write, redis before 7 in other words.
-fn is_refusal(reply: &[u8]) -> bool {
+pub(super) fn is_refusal(reply: &[u8]) -> bool {
     match value::error_word(reply) {
         b"READONLY" | b"LOADING" | b"MASTERDOWN" | b"REDIRECT" => true,
         b"ERR" => {

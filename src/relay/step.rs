@@ -9,7 +9,7 @@ use crate::base::time::{Now, US_PER_MS};
 use crate::command::model::Family;
 use crate::command::shape::Asked;
 use crate::relay::Relay;
-use crate::relay::lane::{Flow, Target, Token};
+use crate::relay::lane::{Flow, LaneState, Target, Token};
 use crate::relay::lanes::Loss;
 use crate::resp::{Protocol, value};
 use crate::stats::cells::ShardMetric;
@@ -84,6 +84,18 @@ impl Relay {
     pub(super) fn on_push(&mut self, index: u32, now: Now) {
         if self.lanes.get(index as usize).is_some_and(|lane| lane.protocol == Protocol::Resp2) {
             self.out_of_step(index, b'>', now);
+        }
+    }
+
+    /// A private connection comes back: now and then a fence tells whether it is in step, before
+    /// anything else that the next client hears.
+    pub(super) fn prove_in_step(&mut self, index: u32) {
+        let due = self.lanes.get(index as usize).is_some_and(|lane| {
+            lane.state == LaneState::Ready && self.turn_us >= lane.fence.due_us
+        });
+        if due {
+            self.put_fence(index);
+            self.mark_lane(index);
         }
     }
 

@@ -286,10 +286,9 @@ fn commands_that_change_a_connection_never_reach_a_lane() {
         "MULTI",
         "WATCH a",
         "SUBSCRIBE c",
-        "BLPOP a 0",
+        "WAITAOF 1 0 0",
         "MONITOR",
         "CLIENT TRACKING ON",
-        "XREAD BLOCK 0 STREAMS a 0",
         "SHUTDOWN",
         "FOO a",
     ] {

@@ -31,6 +31,12 @@ impl Relay {
         if !self.queries.is_empty() {
             self.go_on_asking(now);
         }
+        while let Some((pool, shard)) = self.privates.lenders.pop() {
+            self.serve_private(pool, shard, now);
+        }
+        if now.mono_us >= self.privates.due_us {
+            self.sweep_private(now);
+        }
         if now.mono_us >= self.idle_sweep_us {
             self.close_idle_clients(now);
         }
@@ -47,7 +53,11 @@ impl Relay {
     /// When `on_turn` is needed again if nothing else happens, in `Now::mono_us`.
     pub fn next_deadline(&self) -> Option<u64> {
         let nap = self.naps.iter().map(|nap| nap.0).min().unwrap_or(u64::MAX);
+        if !self.privates.lenders.is_empty() {
+            return Some(self.turn_us);
+        }
         let at = self.sweep_us.min(nap).min(self.idle_sweep_us).min(self.query_deadline());
+        let at = at.min(self.privates.due_us);
         (at != u64::MAX).then_some(at)
     }
 
@@ -92,6 +102,9 @@ impl Relay {
                 let timeout_ms = self.pools[lane.pool.index()].config.timeout_ms;
                 let due_us = timeout_ms.and_then(|ms| self.expire(index, ms * US_PER_MS, now));
                 due_us.into_iter().chain([self.left_behind_us(index, since_us)]).min()
+            }
+            LaneState::Ready | LaneState::Stopped if lane.blocks() => {
+                self.sweep_blocking(index, now)
             }
             LaneState::Ready | LaneState::Stopped => {
                 let timeout_ms = self.pools[lane.pool.index()].config.timeout_ms?;

@@ -81,6 +81,11 @@ impl Relay {
         }
     }
 
+    /// Since when the shard is not served.
+    pub(super) fn outage_of(&self, pool: PoolId, shard: ShardId) -> Option<u64> {
+        self.hold_of(pool, shard).and_then(|hold| hold.outage_us)
+    }
+
     /// From now on the shard is not served.
     pub(super) fn begin_outage(&mut self, pool: PoolId, shard: ShardId, now_us: u64) {
         let Some(hold) = self.hold_mut(pool, shard) else { return };
@@ -269,7 +274,11 @@ impl Relay {
     pub(super) fn note_quiet(&mut self) {
         for hold in &self.holds {
             let Some(known) = self.topology.shard(hold.pool, hold.shard) else { continue };
-            let busy = |index: u32| self.lanes[index as usize].sent > 0;
+            // Who blocks waits for a write, of which there is none to come.
+            let busy = |index: u32| {
+                let lane = &self.lanes[index as usize];
+                lane.sent > 0 && !lane.blocks()
+            };
             if known.paused && !self.lanes_of(hold.pool, hold.shard).into_iter().any(busy) {
                 self.stats.quiet_epoch(hold.pool, hold.shard).set(self.topology.epoch);
             }

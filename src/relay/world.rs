@@ -60,6 +60,8 @@ pub(super) struct Store {
     pub(super) scripts: Vec<Vec<u8>>,
     /// Requests it has seen, by name.
     pub(super) seen: Vec<String>,
+    /// Those that block, word by word: answered at once only if their key is there.
+    pub(super) blocking: Vec<String>,
     /// The WAITs among them, by the database of their connection.
     pub(super) waits: BTreeMap<u32, usize>,
     /// Takes nothing: what is sent to it waits in the relay.
@@ -126,6 +128,7 @@ impl Store {
                     request.iter().skip(1).filter(|key| self.keys.remove(*key).is_some()).count();
                 encode::integer(out, n as i64);
             }
+            "BLPOP" => self.block(request, out),
             "DBSIZE" => encode::integer(out, self.keys.len() as i64),
             "RANDOMKEY" => match self.keys.keys().next() {
                 Some(key) => encode::bulk(out, key),
@@ -142,6 +145,19 @@ impl Store {
             "WAIT" => encode::integer(out, 1),
             "BIG" => encode::bulk(out, &vec![b'x'; 300_000]),
             _ => encode::error(out, "ERR unknown to the false store"),
+        }
+    }
+}
+
+impl Store {
+    /// Pops if there is something; else the test answers when it likes.
+    fn block(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
+        let words: Vec<_> = request.iter().map(String::from_utf8_lossy).collect();
+        self.blocking.push(words.join(" "));
+        if let Some(value) = self.keys.remove(request.arg(1)) {
+            encode::array_header(out, 2);
+            encode::bulk(out, request.arg(1));
+            encode::bulk(out, &value);
         }
     }
 }

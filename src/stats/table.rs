@@ -123,6 +123,8 @@ metrics! {
             "clients closed because more waited for them than client_output_max_bytes";
         ClientsClosedForIdleness: Counter Count "corelay_pool_clients_closed_for_idleness_total",
             "clients closed because they sent nothing for client_idle_timeout_ms";
+        BlockedClients: Gauge Count "corelay_pool_blocked_clients",
+            "clients that wait in a command that blocks (BLPOP and others)";
         ClientPauses: Counter Count "corelay_pool_client_pauses_total",
             "times a client was not read for a while because a limit was reached";
         ServerEjects: Counter Count "corelay_pool_server_ejects_total" as "server_ejects",
@@ -193,6 +195,14 @@ metrics! {
             "replies that came after their deadline and were dropped";
         ErrorReplies: Counter Count "corelay_shard_error_replies_total",
             "error replies of the redis-servers, passed on unchanged";
+        PrivateConnections: Gauge Count "corelay_shard_private_connections",
+            "connections lent to one client each: it blocks";
+        PrivateWaiting: Gauge Count "corelay_shard_private_waiting",
+            "clients that wait for a private connection, or for their shard's next primary";
+        PrivateRefused: Counter Count "corelay_shard_private_refused_total",
+            "clients refused at private_connections_max and private_connections_queue";
+        WaitsMoved: Counter Count "corelay_shard_waits_moved_total",
+            "times that a client that blocked went on to do so on another connection";
         Held: Gauge Count "corelay_shard_held_requests",
             "requests that wait for a verified primary";
         Holds: Counter Count "corelay_shard_holds_total",

@@ -129,7 +129,7 @@ fn typed(kind: &str, fields: usize, encoder: Encoder, out: &mut Vec<u8>) {
 pub(super) fn summary(run: Run) -> &'static str {
     match run {
         Run::Forward => "forwarded to the shard of its keys",
-        Run::ForwardUnlessBlock => "forwarded to the shard of its keys, unless it asks to block",
+        Run::Block(_) => "forwarded to the shard of its keys, on a connection of its own",
         Run::Split(_) => "split over the shards of its keys, the replies merged",
         Run::Fan(_) => "sent to every shard, the replies merged",
         Run::AnyShard => "sent to one shard, whichever",
@@ -177,7 +177,7 @@ pub(super) fn tips(run: Run) -> &'static [&'static str] {
             Special::Eval | Special::EvalSha | Special::Fcall | Special::Sort | Special::ConfigGet,
         )
         | Run::Forward
-        | Run::ForwardUnlessBlock
+        | Run::Block(_)
         | Run::AnyShard
         | Run::OnlyShard
         | Run::ByArgument(_)

@@ -39,7 +39,7 @@ fn every_command_is_found_in_any_case_of_letters() {
 /// What redis 8.8 and 8.10 and Valkey 9.1 brought; the live server of the tests may be older.
 #[test]
 fn commands_of_the_newest_servers_are_known() {
-    use crate::command::model::{Counted, Keys, Refusal, Run};
+    use crate::command::model::{Counted, Keys, Patience, Refusal, Run};
     let key = Keys::Range { first: 1, last: 1, step: 1 };
     let two_keys = Keys::Range { first: 1, last: 2, step: 1 };
     let card = Keys::Numkeys { at: 1, of: Counted::Card };
@@ -49,10 +49,10 @@ fn commands_of_the_newest_servers_are_known() {
         ("arset", -4, key, Run::Forward),
         ("argrep", -6, key, Run::Forward),
         ("lmovem", -5, two_keys, Run::Forward),
-        ("blmovem", -6, two_keys, Run::Refuse(Refusal::Blocking)),
+        ("blmovem", -6, two_keys, Run::Block(Patience::Unknown)),
         ("sunioncard", -3, card, Run::Forward),
         ("sdiffcard", -3, card, Run::Forward),
-        ("ts.read", -3, key, Run::ForwardUnlessBlock),
+        ("ts.read", -3, key, Run::Block(Patience::BlockMs)),
         ("himport|prepare", -4, Keys::None, Run::Refuse(Refusal::ConnectionState)),
         ("backup|start", 2, Keys::None, Run::Refuse(Refusal::ServerAdministration)),
     ] {

@@ -37,6 +37,6 @@ static CLIENT_COMMANDS: &[Command] = &family(Family::Connection, [
     cmd("client|setname",       "2.6.9",   3, SESSION,         NO_KEYS, local(Local::ClientSetname)),
     cmd("client|tracking",      "6.0.0",  -3, SESSION,         NO_KEYS, REFUSE_STATE),
     cmd("client|trackinginfo",  "6.2.0",   2, SESSION,         NO_KEYS, local(Local::ClientTrackinginfo)),
-    cmd("client|unblock",       "5.0.0",  -3, ADMIN | SESSION, NO_KEYS, REFUSE_STATE),
+    cmd("client|unblock",       "5.0.0",  -3, ADMIN | SESSION, NO_KEYS, local(Local::ClientUnblock)).dangerous(),
     cmd("client|unpause",       "6.2.0",   2, ADMIN | SESSION, NO_KEYS, REFUSE_STATE),
 ]);

@@ -1,7 +1,8 @@
 //! The words in which the lines of the table are written. All of it is worked out by the compiler.
 
 pub(super) use crate::command::model::{
-    ClusterQuestion, Command, Counted::*, Family, Keys, Local, Merge, Refusal, Run, Special, Split,
+    ClusterQuestion, Command, Counted::*, Family, Keys, Local, Merge, Patience, Refusal, Run,
+    Special, Split,
 };
 
 use crate::command::flags::{Access, Categories, Flags};
@@ -75,7 +76,10 @@ pub(super) const NOT_A_KEY: Access = Access::NOT_A_KEY;
 
 // How it is run.
 pub(super) const FORWARD: Run = Run::Forward;
-pub(super) const FORWARD_UNLESS_BLOCK: Run = Run::ForwardUnlessBlock;
+pub(super) const BLOCK_LAST: Run = Run::Block(Patience::LastSeconds);
+pub(super) const BLOCK_FIRST: Run = Run::Block(Patience::FirstSeconds);
+pub(super) const BLOCK_OPTION: Run = Run::Block(Patience::BlockMs);
+pub(super) const BLOCK_UNKNOWN: Run = Run::Block(Patience::Unknown);
 pub(super) const SPLIT_MGET: Run = Run::Split(Split::Mget);
 pub(super) const SPLIT_MSET: Run = Run::Split(Split::Mset);
 pub(super) const SPLIT_SUM: Run = Run::Split(Split::Sum);
@@ -111,6 +115,8 @@ pub(super) const NUMBER_OR_SCORE: Kinds = Kinds::of(b":$,_");
 /// An integer, with an option an array, or nil.
 pub(super) const RANK: Kinds = Kinds::of(b":$*_");
 pub(super) const ARRAY: Kinds = Kinds::of(b"*_");
+/// A value, or nil as an array of none (BLMOVE).
+pub(super) const ONE_OR_NONE: Kinds = Kinds::of(b"$*_");
 pub(super) const MEMBERS: Kinds = Kinds::of(b"*~");
 pub(super) const MAP: Kinds = Kinds::of(b"*%_");
 /// One element or nil; with a count all of them.

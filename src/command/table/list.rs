@@ -4,12 +4,12 @@ use super::line::*;
 
 #[rustfmt::skip]
 pub(super) static COMMANDS: &[Command] = &family(Family::List, [
-    cmd("blmove",     "6.2.0",  6, WRITE | DENYOOM | NOSCRIPT | BLOCKING, keys(1, 2, 1),   REFUSE_BLOCKING).does(&[TAKES, INSERTS]),
-    cmd("blmovem",    "8.10.0", -6, WRITE | DENYOOM | BLOCKING,           keys(1, 2, 1),   REFUSE_BLOCKING).does(&[TAKES, INSERTS]),
-    cmd("blmpop",     "7.0.0", -5, WRITE | BLOCKING,                      counted(2, Pop), REFUSE_BLOCKING).does(&[TAKES]),
-    cmd("blpop",      "2.0.0", -3, WRITE | NOSCRIPT | BLOCKING,           keys(1, -2, 1),  REFUSE_BLOCKING).does(&[TAKES]),
-    cmd("brpop",      "2.0.0", -3, WRITE | NOSCRIPT | BLOCKING,           keys(1, -2, 1),  REFUSE_BLOCKING).does(&[TAKES]),
-    cmd("brpoplpush", "2.2.0",  4, WRITE | DENYOOM | NOSCRIPT | BLOCKING, keys(1, 2, 1),   REFUSE_BLOCKING).does(&[TAKES, INSERTS]),
+    cmd("blmove",     "6.2.0",  6, WRITE | DENYOOM | NOSCRIPT | BLOCKING, keys(1, 2, 1),   BLOCK_LAST).does(&[TAKES, INSERTS]).gives(ONE_OR_NONE),
+    cmd("blmovem",    "8.10.0", -6, WRITE | DENYOOM | BLOCKING,           keys(1, 2, 1),   BLOCK_UNKNOWN).does(&[TAKES, INSERTS]),
+    cmd("blmpop",     "7.0.0", -5, WRITE | BLOCKING,                      counted(2, Pop), BLOCK_FIRST).does(&[TAKES]).gives(ARRAY),
+    cmd("blpop",      "2.0.0", -3, WRITE | NOSCRIPT | BLOCKING,           keys(1, -2, 1),  BLOCK_LAST).does(&[TAKES]).gives(ARRAY),
+    cmd("brpop",      "2.0.0", -3, WRITE | NOSCRIPT | BLOCKING,           keys(1, -2, 1),  BLOCK_LAST).does(&[TAKES]).gives(ARRAY),
+    cmd("brpoplpush", "2.2.0",  4, WRITE | DENYOOM | NOSCRIPT | BLOCKING, keys(1, 2, 1),   BLOCK_LAST).does(&[TAKES, INSERTS]).gives(ONE_OR_NONE),
     cmd("lindex",     "1.0.0",  3, READONLY,                              KEY,             FORWARD).gives(VALUE),
     cmd("linsert",    "2.2.0",  5, WRITE | DENYOOM,                       KEY,             FORWARD).does(&[INSERTS]).gives(INTEGER),
     cmd("llen",       "1.0.0",  2, READONLY | FAST,                       KEY,             FORWARD).does(&[LOOKS]).gives(INTEGER),

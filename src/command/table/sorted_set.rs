@@ -4,9 +4,9 @@ use super::line::*;
 
 #[rustfmt::skip]
 pub(super) static COMMANDS: &[Command] = &family(Family::SortedSet, [
-    cmd("bzmpop",           "7.0.0", -5, WRITE | BLOCKING,                   counted(2, Pop),       REFUSE_BLOCKING).does(&[TAKES]),
-    cmd("bzpopmax",         "5.0.0", -3, WRITE | NOSCRIPT | BLOCKING | FAST, keys(1, -2, 1),        REFUSE_BLOCKING).does(&[TAKES]),
-    cmd("bzpopmin",         "5.0.0", -3, WRITE | NOSCRIPT | BLOCKING | FAST, keys(1, -2, 1),        REFUSE_BLOCKING).does(&[TAKES]),
+    cmd("bzmpop",           "7.0.0", -5, WRITE | BLOCKING,                   counted(2, Pop),       BLOCK_FIRST).does(&[TAKES]).gives(ARRAY),
+    cmd("bzpopmax",         "5.0.0", -3, WRITE | NOSCRIPT | BLOCKING | FAST, keys(1, -2, 1),        BLOCK_LAST).does(&[TAKES]).gives(ARRAY),
+    cmd("bzpopmin",         "5.0.0", -3, WRITE | NOSCRIPT | BLOCKING | FAST, keys(1, -2, 1),        BLOCK_LAST).does(&[TAKES]).gives(ARRAY),
     cmd("zadd",             "1.2.0", -4, WRITE | DENYOOM | FAST,             KEY,                   FORWARD).does(&[UPDATES]).gives(NUMBER_OR_SCORE).gives_bare(4, INTEGER),
     cmd("zcard",            "1.2.0",  2, READONLY | FAST,                    KEY,                   FORWARD).does(&[LOOKS]).gives(INTEGER),
     cmd("zcount",           "2.0.0",  4, READONLY | FAST,                    KEY,                   FORWARD).gives(INTEGER),

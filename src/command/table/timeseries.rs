@@ -27,6 +27,6 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Module, [
     cmd("ts.queryindex",  "1.0.0",  -2, READONLY,        NO_KEYS,               FAN_CONCAT),
     cmd("ts.querylabels", "8.10.0", -2, READONLY,        NO_KEYS,               ONLY_SHARD),
     cmd("ts.range",       "1.0.0",  -4, READONLY,        KEY,                   FORWARD),
-    cmd("ts.read",        "8.10.0", -3, READONLY,        KEY,                   FORWARD_UNLESS_BLOCK),
+    cmd("ts.read",        "8.10.0", -3, READONLY,        KEY,                   BLOCK_OPTION),
     cmd("ts.revrange",    "1.4.0",  -4, READONLY,        KEY,                   FORWARD),
 ]);

@@ -14,7 +14,7 @@ use crate::config::names::{
 
 /// All keys, in the order of the sample file.
 #[rustfmt::skip]
-pub const KEYS: [Key; 56] = [
+pub const KEYS: [Key; 58] = [
     key(Proxy, "cores", Cores, Word("auto"),
         "CPUs, one reactor each: \"auto\" (all this process may run on), a count, or a list of CPU ids"),
     key(Proxy, "admin_listen", Address, Word("127.0.0.1:9180"),
@@ -100,6 +100,10 @@ pub const KEYS: [Key; 56] = [
         "unanswered requests on one lane; past it the clients that feed it are not read"),
     key(Pool, "lane_output_soft_bytes", within(4 * KIB, TIB), size(limits::LANE_OUTPUT_SOFT_BYTES),
         "bytes that wait on one lane before the clients that feed it are not read"),
+    key(Pool, "private_connections_max", within(0, 1 << 20), size(limits::PRIVATE_CONNECTIONS_MAX),
+        "connections of each core to each redis-server that are lent to one client (BLPOP …)"),
+    key(Pool, "private_connections_queue", within(0, 1 << 20), Is64(0),
+        "clients that wait for one of these when all are lent; past it they get an error"),
 
     key(Shard, "name", Text, Required,
         "what is hashed onto the ring: the name stays when the address changes"),

@@ -1,0 +1,135 @@
+//! Private connections over time: who has waited for one long enough, which are needed no more, when
+//! the next attempt to connect is due, and what clients are told that get none.
+
+use std::collections::VecDeque;
+
+use crate::base::ids::{ClientId, PoolId, ShardId};
+use crate::base::limits::{BLOCK_RECONNECT_MS, PRIVATE_IDLE_MS};
+use crate::base::time::{Now, US_PER_MS};
+use crate::relay::Relay;
+use crate::relay::private::{Lending, Loan, NotLent};
+use crate::stats::cells::ShardMetric;
+
+impl Relay {
+    /// What is due: who has waited long enough, connections that nobody needs, attempts to connect.
+    pub(super) fn sweep_private(&mut self, now: Now) {
+        self.privates.due_us = u64::MAX;
+        for pool in 0..self.pools.len() as u16 {
+            for shard in 0..self.pools[usize::from(pool)].lendings.len() as u16 {
+                let lending = self.lending(PoolId(pool), ShardId(shard));
+                if lending.connections > 0 || !lending.waiting.is_empty() {
+                    self.sweep_lending(PoolId(pool), ShardId(shard), now);
+                }
+            }
+        }
+    }
+
+    fn sweep_lending(&mut self, pool: PoolId, shard: ShardId, now: Now) {
+        let idle_us = PRIVATE_IDLE_MS * US_PER_MS;
+        while let Some(lane) = self.lending(pool, shard).free.first().copied() {
+            let private = self.lanes[lane as usize].private.as_ref();
+            let due_us = private.map_or(0, |private| private.idle_since_us + idle_us);
+            if now.mono_us < due_us {
+                self.privates.due_us = self.privates.due_us.min(due_us);
+                break;
+            }
+            self.close_private(lane);
+        }
+        self.serve_private(pool, shard, now);
+        let down = self.is_down_too_long(pool, shard, now);
+        let waiting = std::mem::take(&mut self.lending(pool, shard).waiting);
+        let is_over = |(_, until_us): &(ClientId, u64)| down || now.mono_us >= *until_us;
+        let (over, waiting): (VecDeque<_>, VecDeque<_>) = waiting.into_iter().partition(is_over);
+        let next_us = waiting.iter().map(|(_, until_us)| *until_us).min().unwrap_or(u64::MAX);
+        let bound_us = if waiting.is_empty() { None } else { self.down_until_us(pool, shard) };
+        let bound_us = bound_us.unwrap_or(u64::MAX);
+        self.lending(pool, shard).waiting = waiting;
+        self.privates.due_us = self.privates.due_us.min(next_us).min(bound_us);
+        let why = if down || self.is_down_past_hold(pool, shard, now) {
+            NotLent::Down
+        } else {
+            NotLent::Late
+        };
+        for (id, _) in over {
+            if let Some(client) = self.client(id) {
+                client.loan = Loan::None;
+                self.on_not_lent(id, shard, why);
+            }
+        }
+    }
+
+    /// A new picture: those who wait may be served now.
+    pub(super) fn serve_all_private(&mut self, now: Now) {
+        for pool in 0..self.pools.len() as u16 {
+            for shard in 0..self.pools[usize::from(pool)].lendings.len() as u16 {
+                self.serve_private(PoolId(pool), ShardId(shard), now);
+            }
+        }
+    }
+
+    /// Until when a shard that can not be connected to is waited for: one that a sentinel watches,
+    /// and that does not turn clients away, as long as they like (`None`).
+    fn down_until_us(&mut self, pool: PoolId, shard: ShardId) -> Option<u64> {
+        let watched = self.is_watched_pool(pool);
+        let lending = self.lending(pool, shard);
+        let bounded = !watched || lending.turned_away;
+        Some(lending.down_since_us.filter(|_| bounded)? + BLOCK_RECONNECT_MS * US_PER_MS)
+    }
+
+    pub(super) fn is_down_too_long(&mut self, pool: PoolId, shard: ShardId, now: Now) -> bool {
+        self.down_until_us(pool, shard).is_some_and(|until_us| now.mono_us >= until_us)
+    }
+
+    /// A watched shard is without a primary for longer than others' requests would have waited.
+    fn is_down_past_hold(&mut self, pool: PoolId, shard: ShardId, now: Now) -> bool {
+        let hold_us = self.pool(pool).config.hold_ms.saturating_mul(US_PER_MS);
+        let own = self.lending(pool, shard).down_since_us;
+        let since_us = own.or(self.outage_of(pool, shard));
+        since_us.is_some_and(|since_us| now.mono_us >= since_us.saturating_add(hold_us))
+    }
+
+    pub(super) fn is_watched_pool(&self, pool: PoolId) -> bool {
+        self.pool(pool).first_hold.is_some()
+    }
+
+    pub(super) fn lending(&mut self, pool: PoolId, shard: ShardId) -> &mut Lending {
+        &mut self.pools[pool.index()].lendings[shard.index()]
+    }
+
+    pub(super) fn exhausted_text(&self, pool: PoolId, shard: ShardId) -> String {
+        let limits = &self.pool(pool).config.limits;
+        let (max, queue) = (limits.private_connections_max, limits.private_connections_queue);
+        let name = self.shard_name(pool, shard);
+        let queue = match queue {
+            0 => String::new(),
+            queue => format!(", and {queue} clients wait for one (private_connections_queue)"),
+        };
+        format!(
+            "ERR all {max} private connections of this core to shard {name} are lent \
+             (private_connections_max){queue}: not executed"
+        )
+    }
+
+    /// Why there is no connection to the shard.
+    pub(super) fn down_text(&mut self, pool: PoolId, shard: ShardId) -> String {
+        if self.is_watched_pool(pool) && !self.lending(pool, shard).turned_away {
+            return self.held_text(pool, shard, false);
+        }
+        let why = match self.lending(pool, shard).why.clone() {
+            why if why.is_empty() => "not connected".to_owned(),
+            why => why,
+        };
+        self.shard_error(pool, shard, &why)
+    }
+
+    /// Gauges, once a second.
+    pub(super) fn write_private_gauges(&mut self) {
+        for (pool, number) in self.pools.iter().zip(0..) {
+            for (lending, shard) in pool.lendings.iter().zip(0..) {
+                let cell = |metric| self.stats.shard(PoolId(number), ShardId(shard), metric);
+                cell(ShardMetric::PrivateConnections).set(lending.lent() as u64);
+                cell(ShardMetric::PrivateWaiting).set(lending.waiting.len() as u64);
+            }
+        }
+    }
+}

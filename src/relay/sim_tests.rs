@@ -358,6 +358,13 @@ impl Simulation {
         self.turn();
     }
 
+    /// Replies are to come, or requests that nobody wants to hear of are to be executed.
+    fn is_owed(&self, player: &Player) -> bool {
+        let client = self.world.relay.clients.get(player.id.index, player.id.generation);
+        let busy = client.is_some_and(|one| !one.order.is_empty() || !one.tail.is_empty());
+        busy || !player.expects.is_empty() || !player.to_say.is_empty()
+    }
+
     /// All is well again: everybody gets what is owed to them, and nothing is left behind.
     pub(super) fn calm(&mut self) {
         for store in &mut self.stores {
@@ -387,7 +394,7 @@ impl Simulation {
                 }
             }
             // Then four seconds more: what was lost is connected again, what was late has come.
-            let owed = self.players.iter().any(|player| !player.expects.is_empty());
+            let owed = self.players.iter().any(|player| self.is_owed(player));
             quiet_rounds = if owed { 0 } else { quiet_rounds + 1 };
             self.world.now.mono_us += if owed { 10_000 } else { 100_000 };
             if quiet_rounds > 40 {

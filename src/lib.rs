@@ -56,7 +56,7 @@
 //! A core never waits for another thread. Downward go whole immutable things: `Letter::Topology`
 //! (with the configuration that it counts pools and shards by),
 //! `Letter::Shared` (what another core tells: a script that it has seen, a query for clients, an
-//! answer to one), `Letter::Client` (a connection that another core accepted and this one has more
+//! answer to one, lines for who monitors), `Letter::Client` (a connection that another core accepted and this one has more
 //! room for), `Letter::Drain`, `Letter::Stop`. Upward, others read what the core counts; that a
 //! primary is in doubt goes to the watcher by its bounded channel (`Suspicions`).
 //!
@@ -70,6 +70,7 @@
 //!  client's bytes (Event::Bytes)
 //!    Relay::on_client_bytes ─▶ admit          RequestParser finds complete requests where they lie
 //!      dispatch                               command::lookup; rights, arity; then by Command::run:
+//!        (oversee)                            only while somebody monitors, or a pool is paused
 //!        forward ─▶ (one_shard) ─▶ Router::shard_of               one shard
 //!        split, fan, scan, eval …  ─▶ open_gather, send_part      several shards, or a changed reply
 //!        run_local, refuse         ─▶ answer                      none

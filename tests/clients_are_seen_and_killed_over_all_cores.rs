@@ -1,14 +1,18 @@
-//! CLIENT LIST, CLIENT KILL and INFO know all clients of the pool, whichever core serves them.
+//! CLIENT LIST, CLIENT KILL and INFO know all clients of the pool, whichever core serves them; CLIENT
+//! PAUSE pauses all of them, and MONITOR shows what all of them ask.
 //!
 //! Why it must stay: a user who looks for a client, or wants to be rid of it, does not know that
 //! there are cores, and must not have to reconnect until he happens to be on the right one.
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use support::{Options, PATIENCE, Stack, Value, Wire, cpus, note, wait_until};
+use support::{
+    Options, PATIENCE, Stack, Stopwatch, Value, Wire, cpus, holds_for, note, wait_until,
+};
 
 const CORES: u64 = 2;
 const CLIENTS: usize = 20;
@@ -120,6 +124,56 @@ fn a_kill_of_all_others_spares_me_alone() {
     assert_eq!(connected(&mut me), 1);
     assert_eq!(kill(&mut me, &["TYPE", "normal", "SKIPME", "no"]), 1);
     me.expect_closed();
+}
+
+#[test]
+fn a_pause_holds_the_writes_of_both_cores() {
+    let Some((stack, mut clients)) = two_cores() else { return };
+    let admin = &mut stack.client();
+    for how in ["its time is over", "UNPAUSE"] {
+        let ms = if how == "UNPAUSE" { "60000" } else { "300" };
+        let started = Stopwatch::start();
+        assert_eq!(admin.exchange(&["CLIENT", "PAUSE", ms, "WRITE"]), Value::ok());
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.request(&["SET", &format!("key:{n}"), how]);
+            client.request(&["GET", &format!("key:{n}")]);
+        }
+        if how == "UNPAUSE" {
+            holds_for(Duration::from_millis(200), "nobody writes", || {
+                admin.exchange(&["GET", "key:0"]) != Value::bulk(how)
+            });
+            assert_eq!(admin.exchange(&["CLIENT", "UNPAUSE"]), Value::ok());
+        }
+        for client in &mut clients {
+            assert_eq!(client.next().expect("a reply"), Value::ok());
+            assert_eq!(client.next().expect("a reply"), Value::bulk(how));
+        }
+        let least = if how == "UNPAUSE" { 200 } else { 300 };
+        assert!(started.elapsed() >= Duration::from_millis(least), "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_monitor_sees_what_clients_of_both_cores_ask() {
+    const ROUNDS: usize = 50;
+    let Some((stack, mut clients)) = two_cores() else { return };
+    let mut monitor = stack.client();
+    assert_eq!(monitor.exchange(&["MONITOR"]), Value::ok());
+    for round in 0..ROUNDS {
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.exchange(&["GET", &format!("{n}:{round}")]);
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for _ in 0..ROUNDS * CLIENTS {
+        let Value::Simple(line) = monitor.next().expect("a line") else { panic!("no line") };
+        let key = line.split('"').nth(3).map(str::to_owned);
+        assert!(line.contains("[0 127.0.0.1:") && line.contains("\"GET\""), "{line}");
+        assert!(seen.insert(key.expect("a key")), "each once: {line}");
+    }
+    assert_eq!(monitor.exchange(&["RESET"]), Value::Simple("RESET".to_owned()));
+    clients[0].exchange(&["GET", "unseen"]);
+    assert_eq!(monitor.exchange(&["PING"]), Value::Simple("PONG".to_owned()));
 }
 
 #[test]

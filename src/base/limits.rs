@@ -40,10 +40,17 @@ pub const CLIENT_OUTPUT_MAX_BYTES: usize = 256 * 1024 * 1024;
 /// Bytes that all buffers of one core may hold, default. Above it, if they are more than half the
 /// clients', the client that holds most is closed; else lanes that are full take no more requests.
 pub const CORE_BUFFER_MAX_BYTES: usize = 1024 * 1024 * 1024;
-/// How long CLIENT LIST and CLIENT KILL wait for the other cores, ms; then they are answered with
+/// How long CLIENT LIST, KILL and PAUSE, and MONITOR wait for the other cores, ms; then they are answered with
 /// what came. A core answers within its turn: in far less than 1 ms, or some ms if it has 10 000
 /// clients to list. One that needs longer has no CPU, and client libraries seldom wait longer.
 pub const CORES_ANSWER_MAX_MS: u64 = 1_000;
+/// Of an argument that MONITOR shows, so many bytes, and of a request so many arguments, so that a line
+/// has at most 4 × 1024 × 128 bytes = 512 KiB …
+pub const MONITOR_ARG_BYTES_MAX: usize = 1024;
+pub const MONITOR_ARGS_MAX: usize = 128;
+/// … and so many bytes of lines that wait for another core, where a client monitors: further requests
+/// are not shown but counted.
+pub const MONITOR_WAITING_BYTES_MAX: usize = 1024 * 1024;
 /// A name given by CLIENT SETNAME or SETINFO, bytes.
 pub const CLIENT_NAME_BYTES_MAX: usize = 256;
 

@@ -68,7 +68,7 @@ impl Relay {
             Some(Stall::Lanes) => client.order.is_empty(),
             Some(Stall::Output) => client.output_bytes() <= limits.client_output_soft_bytes / 2,
             // Told of by what they wait for, when it is over.
-            Some(Stall::Lane(_) | Stall::Cores | Stall::Blocked) => true,
+            Some(Stall::Lane(_) | Stall::Cores | Stall::Blocked | Stall::Pause) => true,
         };
         if !over {
             return;
@@ -123,8 +123,11 @@ impl Relay {
         }
         tail.drain(..admitted.used);
         let kept = tail.len();
-        debug_assert!(client.tail.is_empty());
-        client.tail = tail;
+        if client.tail.is_empty() {
+            client.tail = tail;
+        } else {
+            client.tail.append(&mut tail); // behind what `put_back` kept
+        }
         self.buffered_bytes += kept;
     }
 
@@ -176,33 +179,34 @@ impl Relay {
             match parsed {
                 Ok(Parsed::Request { bytes: length }) => {
                     let (whole, _) = rest.split_at(length.min(rest.len()));
-                    *requests += 1;
                     if let Some(large) = large.take() {
                         used += length;
-                        self.dispatch_large(id, *large, whole, args, now);
+                        *requests += u64::from(self.dispatch_large(id, *large, whole, args, now));
                         args.clear();
                         parser = RequestParser::default();
                         continue;
                     }
                     let request = Request { bytes: whole, ranges: args };
-                    let outcome = self.dispatch(id, &request, now);
                     let alone = used == 0 && length == bytes.len();
-                    used += length;
-                    if let Outcome::Forward { lane } = outcome {
-                        if alone && length >= PASS_ON_BYTES {
-                            return Admitted { used, pass_on: Some(lane) };
+                    match self.dispatch(id, &request, now) {
+                        Outcome::Done => {}
+                        Outcome::Forward { lane } if alone && length >= PASS_ON_BYTES => {
+                            *requests += 1;
+                            return Admitted { used: length, pass_on: Some(lane) };
                         }
-                        self.put_lane(lane, whole);
+                        Outcome::Forward { lane } => self.put_lane(lane, whole),
+                        Outcome::Postponed => break,
                     }
+                    *requests += 1;
+                    used += length;
                 }
                 Ok(Parsed::Nothing { bytes }) => used += bytes,
                 Ok(Parsed::Inline { bytes: length }) => {
                     let line = rest.get(..length).unwrap_or_default();
-                    used += length;
-                    *requests += 1;
-                    if let Err(error) = self.admit_inline(id, line, &limits, now) {
-                        self.end_by_protocol_error(id, error);
-                        return Admitted { used: bytes.len(), pass_on: None };
+                    match self.admit_inline(id, line, &limits, now) {
+                        Ok(Outcome::Postponed) => break,
+                        Ok(_) => (*requests, used) = (*requests + 1, used + length),
+                        Err(error) => return self.end_by_protocol_error(id, error, bytes),
                     }
                 }
                 Ok(Parsed::More) => {
@@ -213,8 +217,7 @@ impl Relay {
                     if let Some(client) = self.open_client(id) {
                         client.large = large; // to be thrown away with the rest
                     }
-                    self.end_by_protocol_error(id, error);
-                    return Admitted { used: bytes.len(), pass_on: None };
+                    return self.end_by_protocol_error(id, error, bytes);
                 }
             }
             args.clear();
@@ -268,21 +271,23 @@ impl Relay {
         line: &[u8],
         limits: &RequestLimits,
         now: Now,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<Outcome, ProtocolError> {
         let mut multibulk = Vec::new();
         inline_to_multibulk(line, &mut multibulk)?;
         if multibulk.is_empty() {
-            return Ok(());
+            return Ok(Outcome::Done);
         }
         let mut ranges = Vec::new();
         let parsed = RequestParser::default().parse(&multibulk, &mut ranges, limits)?;
         if parsed == (Parsed::Request { bytes: multibulk.len() }) {
             let request = Request { bytes: &multibulk, ranges: &ranges };
-            if let Outcome::Forward { lane } = self.dispatch(id, &request, now) {
+            let outcome = self.dispatch(id, &request, now);
+            if let Outcome::Forward { lane } = outcome {
                 self.put_lane(lane, &multibulk);
             }
+            return Ok(outcome);
         }
-        Ok(())
+        Ok(Outcome::Done)
     }
 
     /// Whether the next request of this client may be taken in; sets its stall if not. `Some` tells
@@ -303,13 +308,20 @@ impl Relay {
     }
 
     /// The frame is broken: the client hears why, behind its other replies, and is closed.
-    fn end_by_protocol_error(&mut self, id: ClientId, error: ProtocolError) {
-        let Some(client) = self.open_client(id) else { return };
+    fn end_by_protocol_error(
+        &mut self,
+        id: ClientId,
+        error: ProtocolError,
+        bytes: &[u8],
+    ) -> Admitted {
+        let admitted = Admitted { used: bytes.len(), pass_on: None };
+        let Some(client) = self.open_client(id) else { return admitted };
         let (pool, peer) = (client.pool, peer_text(client));
         self.stats.pool(pool, PoolMetric::ProtocolErrors).add(1);
         self.reports.push_back(Report::ClientProtocolError { pool, peer, why: error.to_string() });
         self.answer(id, |out| error.reply(out));
         self.finish_after_replies(id);
+        admitted
     }
 }
 

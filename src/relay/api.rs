@@ -68,6 +68,11 @@ pub enum Shared {
     },
     /// What `core` says to a query: a part of the reply, in RESP.
     Answer { core: u16, gather: (u32, u32), part: Vec<u8> },
+    /// Requests of a pool that core `from` has taken in, as lines for those who monitor, and the
+    /// number of others: an answer goes back.
+    Seen { from: u16, pool: PoolId, lines: Vec<u8>, missed: u64 },
+    /// `core` has them; whether a client there still monitors.
+    SeenBy { core: u16, pool: PoolId, go_on: bool },
 }
 
 /// A connection that has output; drained by `Relay::next_dirty` once a turn.

@@ -51,6 +51,8 @@ pub(super) struct Client {
     pub(super) paused: bool,
     /// It has said goodbye: nothing waits on its behalf longer than it must.
     pub(super) leaving: bool,
+    /// MONITOR: it sees what others ask, and may ask little itself.
+    pub(super) monitors: bool,
     pub(super) writes: Writes,
     /// Its private connection.
     pub(super) loan: Loan,
@@ -98,6 +100,8 @@ pub(super) enum Stall {
     Cores,
     /// It blocks, or will when what it asked for before is answered.
     Blocked,
+    /// CLIENT PAUSE.
+    Pause,
 }
 
 impl Client {
@@ -122,6 +126,7 @@ impl Client {
             resuming: false,
             paused: false,
             leaving: false,
+            monitors: false,
             writes: Writes::default(),
             loan: Loan::None,
             blocked: None,

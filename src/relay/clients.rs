@@ -215,7 +215,11 @@ fn write_line(client: &Client, now: Now, out: &mut String) {
         String::from_utf8_lossy(&names.name),
         now.mono_us.saturating_sub(client.opened_us) / US_PER_S,
         now.mono_us.saturating_sub(client.heard_us) / US_PER_S,
-        if client.blocks() { "b" } else { "N" },
+        match (client.monitors, client.blocks()) {
+            (true, _) => "O",
+            (false, true) => "b",
+            (false, false) => "N",
+        },
         client.database,
         client.tail.len(),
         client.order.len(),

@@ -1,4 +1,5 @@
-//! What a client asks of the clients of its pool, whichever core serves them.
+//! What a client asks of the clients of its pool, whichever core serves them: to be listed, closed,
+//! paused, or seen.
 //!
 //! ```text
 //!  query_clients ─▶ ask_cores ─▶ Ask::Tell ── Shared::Query ──▶ another core: on_shared
@@ -28,7 +29,7 @@ use crate::relay::api::{Ask, Shared};
 use crate::relay::client::Stall;
 use crate::relay::gather::{Gather, Kind};
 use crate::relay::pair::Reply;
-use crate::relay::query::{ClientQuery, Deed};
+use crate::relay::query::{ClientQuery, Deed, core_of};
 use crate::resp::encode::{self, Encoder};
 use crate::resp::{Protocol, value};
 use crate::stats::cells::CoreMetric;
@@ -58,15 +59,25 @@ impl Relay {
             return;
         }
         let Some(protocol) = self.client(id).map(|client| client.protocol) else { return };
-        if query.deed == Deed::List {
-            let lines = self.lines_of_clients(&query, now);
-            self.answer(id, |out| Encoder::new(protocol).verbatim(out, lines.as_bytes()));
-            return;
-        }
-        let (killed, asker) = self.do_to_clients(&query, now);
-        self.answer(id, |out| write_killed(query.deed, killed, out));
-        if let Some(asker) = asker {
-            self.finish_after_replies(asker);
+        match query.deed {
+            Deed::List => {
+                let lines = self.lines_of_clients(&query, now);
+                self.answer(id, |out| Encoder::new(protocol).verbatim(out, lines.as_bytes()));
+            }
+            Deed::Kill | Deed::KillAt | Deed::Unblock { .. } => {
+                let (killed, asker) = self.do_to_clients(&query, now);
+                self.answer(id, |out| write_killed(query.deed, killed, out));
+                if let Some(asker) = asker {
+                    self.finish_after_replies(asker);
+                }
+            }
+            Deed::Pause { .. } | Deed::Unpause | Deed::Monitor => {
+                let part = self.carry_out(&query, now);
+                self.answer(id, |out| write_answer(query.deed, protocol, &[part], out));
+                if query.deed == Deed::Monitor {
+                    self.begin_monitor(id);
+                }
+            }
         }
     }
 
@@ -150,14 +161,21 @@ impl Relay {
     /// A query, among this core's clients: gives this core's part of the answer.
     fn carry_out(&mut self, query: &ClientQuery<'_>, now: Now) -> Vec<u8> {
         let mut part = Vec::new();
-        if query.deed == Deed::List {
-            encode::bulk(&mut part, self.lines_of_clients(query, now).as_bytes());
-            return part;
+        match query.deed {
+            Deed::List => encode::bulk(&mut part, self.lines_of_clients(query, now).as_bytes()),
+            Deed::Kill | Deed::KillAt | Deed::Unblock { .. } => {
+                let (killed, asker) = self.do_to_clients(query, now);
+                encode::integer(&mut part, killed as i64);
+                if let Some(asker) = asker {
+                    self.finish_after_replies(asker);
+                }
+            }
+            Deed::Pause { ms, all } => self.pause_pool(query.pool, ms, all, now),
+            Deed::Unpause => self.unpause_pool(query.pool),
+            Deed::Monitor => self.add_viewer(core_of(query.asker, self.identity.cores), query.pool),
         }
-        let (killed, asker) = self.do_to_clients(query, now);
-        encode::integer(&mut part, killed as i64);
-        if let Some(asker) = asker {
-            self.finish_after_replies(asker);
+        if part.is_empty() {
+            encode::simple(&mut part, "OK");
         }
         part
     }
@@ -185,6 +203,7 @@ impl Relay {
     pub(super) fn complete_clients(&mut self, gather: Gather, deed: Deed, now: Now) {
         let mut reply = Vec::new();
         write_answer(deed, gather.protocol, &gather.parts, &mut reply);
+        let all_answered = !gather.parts.iter().any(Vec::is_empty);
         if let Some(client) = self.client(gather.client)
             && client.stall == Some(Stall::Cores)
             && !client.resuming
@@ -193,6 +212,9 @@ impl Relay {
             self.resumable.push(gather.client);
         }
         self.deliver_gather(&gather, reply, now);
+        if deed == Deed::Monitor && all_answered {
+            self.begin_monitor(gather.client);
+        }
     }
 
     /// When the query that is asked is given up, in `Now::mono_us`.
@@ -203,20 +225,34 @@ impl Relay {
 
 /// A core that was not asked, or did not answer, has an empty part.
 fn write_answer(deed: Deed, protocol: Protocol, parts: &[Vec<u8>], out: &mut Vec<u8>) {
-    if deed == Deed::List {
-        let lines: Vec<u8> =
-            parts.iter().filter_map(|part| value::bulk(part)?).flatten().copied().collect();
-        Encoder::new(protocol).verbatim(out, &lines);
-        return;
+    let silent = parts.iter().filter(|part| part.is_empty()).count();
+    match deed {
+        Deed::List => {
+            let lines: Vec<u8> =
+                parts.iter().filter_map(|part| value::bulk(part)?).flatten().copied().collect();
+            Encoder::new(protocol).verbatim(out, &lines);
+        }
+        Deed::Kill | Deed::KillAt | Deed::Unblock { .. } => {
+            let killed = parts.iter().filter_map(|part| value::integer(part));
+            write_killed(deed, killed.sum::<i64>().unsigned_abs(), out);
+        }
+        Deed::Pause { .. } | Deed::Unpause | Deed::Monitor if silent == 0 => {
+            encode::simple(out, "OK");
+        }
+        Deed::Pause { .. } | Deed::Unpause | Deed::Monitor => {
+            let text = format!(
+                "ERR {silent} of {} cores have not answered in time: it may not hold there, try again",
+                parts.len()
+            );
+            encode::error(out, text);
+        }
     }
-    let killed = parts.iter().filter_map(|part| value::integer(part));
-    write_killed(deed, killed.sum::<i64>().unsigned_abs(), out);
 }
 
 fn write_killed(deed: Deed, killed: u64, out: &mut Vec<u8>) {
     match deed {
         Deed::KillAt if killed == 0 => encode::error(out, "ERR No such client"),
         Deed::KillAt => encode::simple(out, "OK"),
-        Deed::Kill | Deed::Unblock { .. } | Deed::List => encode::integer(out, killed as i64),
+        _ => encode::integer(out, killed as i64),
     }
 }

@@ -9,50 +9,50 @@ use crate::relay::api::{ClientEnd, Peer, Shared};
 use crate::relay::world::{World, pool_config, req};
 use crate::stats::cells::CoreMetric;
 
-struct Cores(Vec<World>);
+pub(super) struct Cores(pub(super) Vec<World>);
 
 /// A client and the core that it is on.
 #[derive(Clone, Copy, Debug)]
-struct On(usize, ClientId);
+pub(super) struct On(pub(super) usize, pub(super) ClientId);
 
 impl Cores {
-    fn new(cores: u16) -> Cores {
+    pub(super) fn new(cores: u16) -> Cores {
         Cores(World::cores(vec![pool_config(2), pool_config(1)], cores))
     }
 
     /// Its peer's port is 1000 × core + `port`.
-    fn client(&mut self, core: usize, port: u16) -> On {
+    pub(super) fn client(&mut self, core: usize, port: u16) -> On {
         self.client_of(PoolId(0), core, port)
     }
 
-    fn client_of(&mut self, pool: PoolId, core: usize, port: u16) -> On {
+    pub(super) fn client_of(&mut self, pool: PoolId, core: usize, port: u16) -> On {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1000 * core as u16 + port));
         let local = SocketAddr::from(([127, 0, 0, 1], 6379));
         On(core, self.0[core].client_from(pool, Peer::Tcp { peer, local }))
     }
 
     /// Says it and hands nothing over.
-    fn say(&mut self, On(core, id): On, words: &str) {
+    pub(super) fn say(&mut self, On(core, id): On, words: &str) {
         self.0[core].say(id, &req(words));
     }
 
-    fn heard(&mut self, On(core, id): On) -> String {
+    pub(super) fn heard(&mut self, On(core, id): On) -> String {
         self.0[core].heard(id)
     }
 
     /// Says it, hands over all letters, and gives all that was heard.
-    fn ask(&mut self, on: On, words: &str) -> String {
+    pub(super) fn ask(&mut self, on: On, words: &str) -> String {
         self.say(on, words);
         self.settle();
         self.heard(on)
     }
 
     /// The letters under way, with the cores that they are for.
-    fn letters(&mut self) -> Vec<(u16, Shared)> {
+    pub(super) fn letters(&mut self) -> Vec<(u16, Shared)> {
         self.0.iter_mut().flat_map(|world| std::mem::take(&mut world.letters)).collect()
     }
 
-    fn hand_over(&mut self, letters: Vec<(u16, Shared)>) {
+    pub(super) fn hand_over(&mut self, letters: Vec<(u16, Shared)>) {
         for (core, news) in letters {
             let world = &mut self.0[usize::from(core)];
             world.relay.on_shared(news, world.now);
@@ -60,7 +60,7 @@ impl Cores {
         }
     }
 
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         loop {
             let letters = self.letters();
             if letters.is_empty() {
@@ -70,24 +70,24 @@ impl Cores {
         }
     }
 
-    fn advance(&mut self, ms: u64) {
+    pub(super) fn advance(&mut self, ms: u64) {
         self.0.iter_mut().for_each(|world| world.advance(ms));
     }
 
-    fn number(&mut self, on: On) -> u64 {
+    pub(super) fn number(&mut self, on: On) -> u64 {
         self.ask(on, "CLIENT ID").trim_matches([':', '\r', '\n']).parse().unwrap()
     }
 
-    fn finished(&self, On(core, id): On) -> bool {
+    pub(super) fn finished(&self, On(core, id): On) -> bool {
         self.0[core].finished.contains(&id)
     }
 
-    fn missed(&self, core: usize) -> u64 {
+    pub(super) fn missed(&self, core: usize) -> u64 {
         self.0[core].stats.core(CoreMetric::AnswersMissed).get()
     }
 
     /// Nothing waits for an answer.
-    fn assert_at_rest(&self) {
+    pub(super) fn assert_at_rest(&self) {
         for world in &self.0 {
             assert!(world.relay.queries.is_empty());
             assert!(world.relay.gathers.is_empty());

@@ -21,6 +21,8 @@ pub(super) enum Outcome {
     Done,
     /// It has its place on this lane: put its bytes there as they are.
     Forward { lane: u32 },
+    /// It was not taken in: keep its bytes with the client, which is stalled.
+    Postponed,
 }
 
 /// Why a request has no shard.
@@ -62,6 +64,11 @@ impl Relay {
         {
             self.answer(id, |out| errors::not_allowed(command, out));
             return Outcome::Done;
+        }
+        if self.overseen
+            && let Some(outcome) = self.oversee(id, command, request, now)
+        {
+            return outcome;
         }
         match command.run {
             Run::Forward => self.forward(id, command, request, now),
@@ -352,6 +359,11 @@ impl Relay {
             self.answer(id, |out| errors::unknown_command(request, out));
             return Outcome::Done;
         };
+        if self.overseen
+            && let Some(outcome) = self.oversee_unknown(id, request, now)
+        {
+            return outcome;
+        }
         let shard = self.shard_of(id, key);
         if self.unwritable && self.refuse_write(id, &[shard]) {
             return Outcome::Done;

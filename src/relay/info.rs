@@ -106,9 +106,10 @@ impl Relay {
     fn info_server(&self, pool: PoolId, now: Now) -> String {
         let mode = redis_mode(self.pool(pool).config.facade);
         format!(
-            "# Server\r\nredis_version:{REDIS_VERSION}\r\nredis_mode:{mode}\r\n\
+            "# Server\r\nredis_version:{REDIS_VERSION}\r\nredis_mode:{mode}\r\narch_bits:{}\r\n\
              corelay_version:{}\r\ncorelay_core:{}\r\ncorelay_cores:{}\r\n\
              server_time_usec:{}\r\nuptime_in_seconds:{}\r\n\r\n",
+            usize::BITS,
             env!("CARGO_PKG_VERSION"),
             self.identity.core,
             self.identity.cores,

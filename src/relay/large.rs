@@ -110,7 +110,7 @@ impl Relay {
 
     /// All of a large request has come: `rest` is what follows its large value, from the CRLF on.
     /// Ranges of arguments behind that value do not count from the beginning, but nobody looks at
-    /// those.
+    /// those. `false`: it was not taken in, and is kept with its client.
     pub(super) fn dispatch_large(
         &mut self,
         id: ClientId,
@@ -118,12 +118,9 @@ impl Relay {
         rest: &[u8],
         args: &[ArgRange],
         now: Now,
-    ) {
-        self.buffered_bytes = self.buffered_bytes.saturating_sub(large.bytes());
-        if let Some(client) = self.clients.get(id.index, id.generation) {
-            let cell = self.stats.pool(client.pool, PoolMetric::RequestBytes);
-            cell.add(large.bytes() as u64);
-        }
+    ) -> bool {
+        let bytes = large.bytes();
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes);
         let request = Request { bytes: &large.head, ranges: args };
         match self.dispatch(id, &request, now) {
             Outcome::Forward { lane } => {
@@ -132,6 +129,28 @@ impl Relay {
                 self.put_lane(lane, rest);
             }
             Outcome::Done => large.parts.clear(&mut self.chunks),
+            Outcome::Postponed => {
+                self.put_back(id, large, rest);
+                return false;
+            }
+        }
+        if let Some(client) = self.clients.get(id.index, id.generation) {
+            self.stats.pool(client.pool, PoolMetric::RequestBytes).add(bytes as u64);
+        }
+        true
+    }
+
+    /// The whole of a large request waits with its client: in one piece, as any other that does.
+    fn put_back(&mut self, id: ClientId, mut large: Large, rest: &[u8]) {
+        let mut tail = large.head;
+        large.parts.chunks().for_each(|chunk| tail.extend_from_slice(chunk));
+        large.parts.clear(&mut self.chunks);
+        tail.extend_from_slice(rest);
+        let bytes = tail.len();
+        if let Some(client) = self.open_client(id) {
+            debug_assert!(client.tail.is_empty(), "what came behind it is not kept yet");
+            client.tail = tail;
+            self.buffered_bytes += bytes;
         }
     }
 }

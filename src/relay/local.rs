@@ -5,6 +5,7 @@ use crate::base::time::{Now, US_PER_S};
 use crate::command::describe;
 use crate::command::model::{Command, Local};
 use crate::relay::Relay;
+use crate::relay::query::Deed;
 use crate::resp::args::Request;
 use crate::resp::encode::{self, Encoder};
 
@@ -54,6 +55,9 @@ impl Relay {
             Local::ClientGetname => self.client_getname(id),
             Local::ClientSetname => self.client_setname(id, request),
             Local::ClientSetinfo => self.client_setinfo(id, request),
+            Local::ClientPause => self.client_pause(id, command.family, request, now),
+            Local::ClientUnpause => self.ask_all(id, command.family, Deed::Unpause, now),
+            Local::Monitor => self.monitor(id, command.family, now),
             Local::ClientReply => self.client_reply(id, request),
             Local::ClientKill => self.client_kill(id, command.family, request, now),
             Local::ClientUnblock => self.client_unblock(id, command.family, request, now),

@@ -62,8 +62,14 @@ mod large;
 mod large_tests;
 mod lending;
 mod local;
+mod monitor;
+#[cfg(test)]
+mod monitor_tests;
 mod order;
 mod pair;
+mod pause;
+#[cfg(test)]
+mod pause_tests;
 pub(crate) mod plants;
 mod pool;
 mod private;
@@ -130,7 +136,8 @@ use cores::Queued;
 use gather::Gather;
 use hold::Hold;
 use lane::Lane;
-use pool::Pool;
+use monitor::{Monitor, Viewer};
+use pool::{LaneSet, Pool};
 use private::{Loan, Privates};
 use random::Random;
 use scripts::Scripts;
@@ -166,6 +173,14 @@ pub struct Relay {
     /// Queries of clients here to other cores.
     queries: VecDeque<Queued>,
 
+    /// Each request is looked at before it is taken in: some pool is paused, or somebody monitors.
+    overseen: bool,
+    /// When the first pause of a pool ends, `Now::mono_us`.
+    pauses_end_us: u64,
+    /// Clients here that monitor, and other cores that have such clients.
+    monitors: Vec<Monitor>,
+    viewers: Vec<Viewer>,
+
     asks: VecDeque<Ask>,
     dirty: VecDeque<Dirty>,
     reports: VecDeque<Report>,
@@ -198,14 +213,6 @@ pub struct Relay {
     args: Vec<ArgRange>,
     keys: Vec<u32>,
     random: Random,
-}
-
-/// The lanes of one pool for one protocol version and one database: those of shard `s` stand at
-/// `first + s × lanes_per_node`.
-#[derive(Clone, Copy, Debug)]
-struct LaneSet {
-    first: u32,
-    lanes_per_node: u32,
 }
 
 impl Relay {
@@ -241,6 +248,10 @@ impl Relay {
             gathers: Slab::default(),
             scripts: Scripts::default(),
             queries: VecDeque::new(),
+            overseen: false,
+            pauses_end_us: u64::MAX,
+            monitors: Vec::new(),
+            viewers: Vec::new(),
             asks: VecDeque::new(),
             dirty: VecDeque::new(),
             reports: VecDeque::new(),
@@ -313,6 +324,9 @@ impl Relay {
     /// yet is sent all the same (it was taken in); the replies are dropped.
     pub fn on_client_closed(&mut self, id: ClientId, end: ClientEnd, now: Now) {
         let Some(mut client) = self.clients.remove(id.index, id.generation) else { return };
+        if client.monitors {
+            self.end_monitor(id);
+        }
         self.buffered_bytes = self.buffered_bytes.saturating_sub(client.buffered_bytes());
         client.outbox.clear(&mut self.chunks);
         if let Some(large) = &mut client.large {
@@ -353,6 +367,10 @@ impl Relay {
             Shared::ScriptFlush(pool) => self.scripts.forget(pool),
             Shared::Query { from, gather, query } => self.on_query(from, gather, &query, now),
             Shared::Answer { core, gather, part } => self.on_answer(core, gather, part, now),
+            Shared::Seen { from, pool, lines, missed } => {
+                self.on_seen(from, pool, (&lines, missed), now);
+            }
+            Shared::SeenBy { core, pool, go_on } => self.on_seen_by(core, pool, go_on),
         }
     }
 

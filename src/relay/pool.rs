@@ -7,6 +7,7 @@ use ahash::AHashMap;
 use crate::base::ids::{PoolId, ShardId};
 use crate::config::model::{KeylessScripts, PoolConfig};
 use crate::relay::hold::Hold;
+use crate::relay::pause::Pause;
 use crate::relay::private::Lending;
 use crate::resp::Protocol;
 use crate::resp::request::RequestLimits;
@@ -19,12 +20,22 @@ pub(super) struct Pool {
     pub(super) limits: RequestLimits,
     /// By protocol version and database: index into `Relay::lane_sets`.
     pub(super) lane_sets: AHashMap<(Protocol, u32), u32>,
+    /// CLIENT PAUSE.
+    pub(super) pause: Option<Pause>,
     /// Where a script without keys runs; `None`: it is refused.
     pub(super) keyless: Option<ShardId>,
     /// Index into `Relay::holds` of its first shard; `None`: its addresses are fixed.
     pub(super) first_hold: Option<u32>,
     /// Private connections, by shard.
     pub(super) lendings: Vec<Lending>,
+}
+
+/// The lanes of one pool for one protocol version and one database: those of shard `s` stand at
+/// `first + s × lanes_per_node`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaneSet {
+    pub(super) first: u32,
+    pub(super) lanes_per_node: u32,
 }
 
 impl Pool {
@@ -35,6 +46,7 @@ impl Pool {
             holds.extend(shards.map(|shard| Hold::new(id, shard)));
         }
         Pool {
+            pause: None,
             first_hold,
             lendings: config.shards.iter().map(|_| Lending::default()).collect(),
             keyless: keyless(config),

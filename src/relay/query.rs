@@ -1,4 +1,4 @@
-//! What CLIENT LIST and CLIENT KILL ask of a pool's clients: read once, on the core of the client
+//! What CLIENT LIST, KILL, PAUSE and MONITOR ask of a pool's clients: read once, on the core of the client
 //! that asks, and carried out on every core that it concerns.
 
 use std::borrow::Cow;
@@ -37,9 +37,19 @@ pub(super) enum Deed {
     /// CLIENT KILL with filters: the number of those that were closed.
     Kill,
     /// CLIENT UNBLOCK: 1 if the client blocked; it hears nil, or an error.
-    Unblock { with_error: bool },
+    Unblock {
+        with_error: bool,
+    },
     /// CLIENT KILL address, the old form: OK, or an error if there was none.
     KillAt,
+    /// CLIENT PAUSE: so long, and whether more waits than what may write.
+    Pause {
+        ms: u64,
+        all: bool,
+    },
+    Unpause,
+    /// MONITOR: the asker wants to see the requests.
+    Monitor,
 }
 
 /// By CLIENT ID. One number is kept without a set: CLIENT KILL ID then allocates nothing.
@@ -51,7 +61,7 @@ enum Only {
 }
 
 impl<'a> ClientQuery<'a> {
-    fn all(pool: PoolId, asker: u64, deed: Deed) -> ClientQuery<'a> {
+    pub(super) fn all(pool: PoolId, asker: u64, deed: Deed) -> ClientQuery<'a> {
         ClientQuery {
             pool,
             asker,
@@ -176,7 +186,7 @@ impl<'a> ClientQuery<'a> {
 
     /// Whether `core` of `cores` may have a client that is meant.
     pub(super) fn concerns(&self, core: u16, cores: u16) -> bool {
-        let there = |number: &u64| number % u64::from(cores) == u64::from(core);
+        let there = |number: &u64| core_of(*number, cores) == core;
         self.normal
             && match &self.only {
                 Only::Everyone => true,
@@ -210,6 +220,11 @@ impl<'a> ClientQuery<'a> {
 /// it knows where to ask.
 pub(super) fn client_number(opened: u64, core: u16, cores: u16) -> u64 {
     opened * u64::from(cores) + u64::from(core)
+}
+
+/// The core that a client is on.
+pub(super) fn core_of(number: u64, cores: u16) -> u16 {
+    (number % u64::from(cores)) as u16
 }
 
 /// Whether a type is that of the clients here: all are normal ones.

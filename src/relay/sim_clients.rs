@@ -56,7 +56,7 @@ impl Simulation {
         let mut words: Vec<Vec<u8>> = Vec::new();
         let mut say =
             |text: &str| words.extend(text.split(' ').map(|word| word.as_bytes().to_vec()));
-        let expect = match self.below(36) {
+        let expect = match self.below(37) {
             0..=6 => {
                 say(&format!("GET {}", keys[0]));
                 Expect::Values(keys[..1].to_vec(), resp3)
@@ -135,6 +135,11 @@ impl Simulation {
                 player.replies = replies;
                 Expect::Exactly(b"+OK\r\n".to_vec())
             }
+            34 => {
+                let what = ["ALL", "WRITE"][version as usize % 2];
+                say(&format!("CLIENT PAUSE {} {what}", version % 30));
+                Expect::Exactly(b"+OK\r\n".to_vec())
+            }
             _ => {
                 say(&format!("PING {version}"));
                 let mut pong = Vec::new();
@@ -147,9 +152,18 @@ impl Simulation {
         encode::request(&mut player.to_say, &words);
         match player.replies {
             Replies::On => player.expects.push_back(expect),
-            Replies::SkipNext if words[0] != b"CLIENT" => player.replies = Replies::On,
+            Replies::SkipNext if words.get(1) != Some(&b"REPLY".as_slice()) => {
+                player.replies = Replies::On;
+            }
             Replies::SkipNext | Replies::Off => {}
         }
+    }
+
+    /// Replies are to come, or requests that nobody wants to hear of are to be executed.
+    pub(super) fn is_owed(&self, player: &Player) -> bool {
+        let client = self.world.relay.clients.get(player.id.index, player.id.generation);
+        let busy = client.is_some_and(|one| !one.order.is_empty() || !one.tail.is_empty());
+        busy || !player.expects.is_empty() || !player.to_say.is_empty()
     }
 
     pub(super) fn leave(&mut self, id: ClientId, end: ClientEnd) {

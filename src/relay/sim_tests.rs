@@ -358,13 +358,6 @@ impl Simulation {
         self.turn();
     }
 
-    /// Replies are to come, or requests that nobody wants to hear of are to be executed.
-    fn is_owed(&self, player: &Player) -> bool {
-        let client = self.world.relay.clients.get(player.id.index, player.id.generation);
-        let busy = client.is_some_and(|one| !one.order.is_empty() || !one.tail.is_empty());
-        busy || !player.expects.is_empty() || !player.to_say.is_empty()
-    }
-
     /// All is well again: everybody gets what is owed to them, and nothing is left behind.
     pub(super) fn calm(&mut self) {
         for store in &mut self.stores {

@@ -287,7 +287,6 @@ fn commands_that_change_a_connection_never_reach_a_lane() {
         "WATCH a",
         "SUBSCRIBE c",
         "WAITAOF 1 0 0",
-        "MONITOR",
         "CLIENT TRACKING ON",
         "SHUTDOWN",
         "FOO a",

@@ -4,7 +4,7 @@ use crate::base::ids::ClientId;
 use crate::base::time::{Now, US_PER_MS, US_PER_S};
 use crate::relay::Relay;
 use crate::relay::api::Ask;
-use crate::relay::client::Phase;
+use crate::relay::client::{Phase, Stall};
 use crate::relay::lane::{Flow, Lane, LaneState, Target};
 use crate::relay::lanes::Loss;
 use crate::resp::encode;
@@ -37,6 +37,12 @@ impl Relay {
         if now.mono_us >= self.privates.due_us {
             self.sweep_private(now);
         }
+        if now.mono_us >= self.pauses_end_us {
+            self.end_pauses(now);
+        }
+        if !self.viewers.is_empty() {
+            self.send_seen(now);
+        }
         if now.mono_us >= self.idle_sweep_us {
             self.close_idle_clients(now);
         }
@@ -57,7 +63,7 @@ impl Relay {
             return Some(self.turn_us);
         }
         let at = self.sweep_us.min(nap).min(self.idle_sweep_us).min(self.query_deadline());
-        let at = at.min(self.privates.due_us);
+        let at = at.min(self.privates.due_us).min(self.pauses_end_us).min(self.seen_deadline());
         (at != u64::MAX).then_some(at)
     }
 
@@ -194,6 +200,8 @@ impl Relay {
                 timeout_us > 0
                     && client.phase == Phase::Open
                     && client.order.is_empty()
+                    && client.stall != Some(Stall::Pause)
+                    && !client.monitors
                     && now.mono_us >= client.heard_us + timeout_us
             })
             .map(|(index, generation, _)| ClientId { index, generation })

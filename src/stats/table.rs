@@ -102,7 +102,9 @@ metrics! {
         TopologyEpoch: Gauge Count "corelay_core_topology_epoch",
             "epoch of the topology that the core works by";
         AnswersMissed: Counter Count "corelay_core_answers_missed_total",
-            "answers of other cores that a CLIENT LIST or CLIENT KILL did not wait for any longer";
+            "answers of other cores that a CLIENT LIST, KILL or PAUSE, or a MONITOR, did not wait for any longer";
+        MonitorLinesMissed: Counter Count "corelay_core_monitor_lines_missed_total",
+            "requests that a client that monitors was not shown, because it reads too slowly";
     }
 }
 

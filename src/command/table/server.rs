@@ -27,7 +27,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Server, [
     cmd("lolwut",         "5.0.0",  -1, READONLY | FAST,                                NO_KEYS, local(Local::Lolwut)),
     cmd("memory",         "4.0.0",  -2, 0,                                              NO_KEYS, HELP).with(MEMORY_COMMANDS),
     cmd("module",         "4.0.0",  -2, 0,                                              NO_KEYS, HELP).with(MODULE_COMMANDS),
-    cmd("monitor",        "1.0.0",   1, ADMIN | SESSION,                                NO_KEYS, REFUSE_STATE),
+    cmd("monitor",        "1.0.0",   1, ADMIN | SESSION,                                NO_KEYS, local(Local::Monitor)).dangerous(),
     cmd("psync",          "2.8.0",  -3, ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, NO_KEYS, REFUSE_STATE),
     cmd("replconf",       "3.0.0",  -1, ADMIN | ALLOW_BUSY | SESSION,                   NO_KEYS, REFUSE_STATE),
     cmd("replicaof",      "5.0.0",   3, ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING,    NO_KEYS, REFUSE_ADMIN),

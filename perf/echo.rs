@@ -9,7 +9,7 @@ use std::sync::Arc;
 use corelay::base::time::Now;
 use corelay::config::model::{
     CharSignedness, Config, DangerousCommands, DistributionKind, Facade, HashKind, KeylessScripts,
-    Listen, LogLevel, PoolConfig, PoolLimits, ProxyConfig, Replay, UnknownCommands,
+    Listen, LogLevel, PoolConfig, PoolLimits, ProxyConfig, ReadFrom, Replay, UnknownCommands,
 };
 use corelay::mailbox::mailbox;
 use corelay::net::{descriptors, features::Features, listen};
@@ -97,6 +97,10 @@ fn config(listen: Listen, cpus: &[usize]) -> Config {
         hold_ms: 0,
         hold_bytes: 0,
         replay: Replay::Reads,
+        read_from: ReadFrom::Primary,
+        read_from_by_family: Vec::new(),
+        replica_lag_max_bytes: 0,
+        read_your_writes_ms: 0,
         backend_auth: None,
         client_password: None,
         database: 0,

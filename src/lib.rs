@@ -8,8 +8,8 @@
 //! share; a *private connection* is one that is lent to one client at a time; the *order* of a
 //! client is the ring of its replies to come, a *gather* one request in parts. A *watched* shard's
 //! primary is where Redis Sentinel says: *verified* when the node has said so too, *in doubt* when
-//! a connection to it was lost since; its requests are *held* meanwhile. Tests call a node, real
-//! or false, a *store*.
+//! a connection to it was lost since; its requests are *held* meanwhile. A *replica* is *in sync* if
+//! it may be read from. Tests call a node, real or false, a *store*.
 //!
 //! # Floors
 //!
@@ -24,12 +24,13 @@
 //! door     mailbox              what a core can be told: one bounded lock-free mailbox each
 //! 4        reactor              one core: pinned thread, turns, accepting, balance of clients
 //!          net                  sockets and the ring; the only room with `unsafe`
-//! beside   control              admin and statistics port, resolver, watcher of sentinels, planned
-//!                               switchovers, reload, the publisher of topologies: threads that
-//!                               may block
+//! beside   control              admin and statistics port, resolver, watcher of sentinels, sampler of
+//!                               replicas, planned switchovers, reload, the publisher of
+//!                               topologies: threads that may block
 //! 3        relay                the heart: bytes in, bytes out, no I/O, `now` is an argument
 //! 2        config route         keys and files to a Config (needs route); key to shard
-//!          topology stats       the Config in force, and where the primaries are; cells, latencies, exports
+//!          topology stats       the Config in force, where primaries and replicas are; cells,
+//!                               latencies, exports
 //!          log                  lines, made by whoever has something to say, written by a thread
 //! 1        resp command         the protocol: parser, scanner, encoder; the table of commands
 //! 0        base                 limits, ids, time, buffers, slabs: knows nothing of Redis
@@ -48,6 +49,7 @@
 //!   corelay-resolver, corelay-lookup  control::resolver (if an address is a name) plane
 //!   corelay-sentinel                  control::sentinel (if a pool has sentinels)
 //!   corelay-reload                    control::reload
+//!   corelay-replicas                  control::replicas (if a pool reads from replicas)
 //!   corelay-log                       log's writer
 //!   corelay-signals                   process: hands signals to main
 //!   main                              process::run ─▶ boot, serve (signals), end

@@ -1,4 +1,5 @@
-//! The topology: an immutable picture of where every shard's primary is, with an epoch.
+//! The topology: an immutable picture of where every shard's primary is, and which of its replicas may
+//! be read from, with an epoch.
 //!
 //! Made by the control plane, handed whole to every core. A core applies one only if its epoch is
 //! higher than that of the one it has. It carries the configuration by whose pools and shards it
@@ -41,13 +42,41 @@ pub struct ShardTopology {
     pub writable: bool,
     /// Nothing more is sent to the primary, a planned switchover is under way: requests are held.
     pub paused: bool,
-    pub replicas: Vec<NodeEndpoint>,
+    /// Those that may be read from now: in sync with the primary within the pool's bound.
+    pub replicas: Vec<Replica>,
+    /// The primary is about as near as the nearest of all of them.
+    pub near: bool,
+}
+
+/// A node that has what its primary has, or had a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    pub endpoint: NodeEndpoint,
+    /// It is about as near as the nearest of the shard's nodes.
+    pub near: bool,
 }
 
 impl ShardTopology {
     /// A shard whose address is fixed.
     pub fn fixed(primary: Option<NodeEndpoint>) -> ShardTopology {
-        ShardTopology { primary, verified: 0, writable: true, paused: false, replicas: Vec::new() }
+        ShardTopology {
+            primary,
+            verified: 0,
+            writable: true,
+            paused: false,
+            replicas: Vec::new(),
+            near: true,
+        }
+    }
+
+    /// The primary is at `endpoint` from now on. If that is another one than before, nobody knows
+    /// of any replica that it is one of this primary's.
+    pub fn set_primary(&mut self, endpoint: NodeEndpoint) {
+        if self.primary.as_ref() != Some(&endpoint) {
+            self.replicas.clear();
+            self.near = true;
+        }
+        self.primary = Some(endpoint);
     }
 }
 

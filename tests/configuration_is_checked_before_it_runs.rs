@@ -45,6 +45,23 @@ fn the_samples_are_right_and_shown_as_they_would_run() {
 }
 
 #[test]
+fn who_answers_reads_is_shown() {
+    let dir = TempDir::new().unwrap();
+    let keys = "read_from = 'prefer-replica'\n[pool.read_from_by_family]\nstring = 'nearest'";
+    let path = file(&dir, "reads.toml", pool(keys) + "replicas = ['10.0.0.2:6379', 'r:1']\n");
+    let (code, shown, told) = check(&path);
+    assert_eq!((code, told.as_str()), (Some(0), ""));
+    for part in [
+        "prefer-replica (string: nearest); replicas that the shards list, at most 1048576 bytes behind",
+        "the primary for 1000 ms after a write",
+        "REPLICAS",
+        "10.0.0.2:6379, r:1",
+    ] {
+        assert!(shown.contains(part), "{part}\nnot in\n{shown}");
+    }
+}
+
+#[test]
 fn all_complaints_come_at_once_and_the_exit_code_is_1() {
     let dir = TempDir::new().unwrap();
     let path = file(&dir, "bad.toml", pool("hash = 'md6'\nlisen = 5\ntimeout_ms = 0"));

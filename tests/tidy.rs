@@ -15,9 +15,9 @@ const FLOORS: [(&str, &[&str]); 18] = [
     ("resp", &["base"]),
     ("command", &["base", "resp"]),
     // Floor 2: values and policy; no threads, no sockets. (`route` and `config` agree on the order
-    // of shards.)
+    // of shards; `config` knows the families of commands.)
     ("topology", &["base", "config"]),
-    ("config", &["base", "route"]),
+    ("config", &["base", "command", "route"]),
     ("route", &["base", "config"]),
     ("stats", &["base", "command", "config"]),
     // Floor 3: the heart.

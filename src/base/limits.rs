@@ -106,6 +106,14 @@ pub const FENCE_INTERVAL_MS: u64 = 1_000;
 /// A lane whose shard got another address waits at most so long for what the old server owes, ms (and
 /// at most half of the pool's `timeout_ms`), counted from the last it has said.
 pub const LEAVE_MAX_MS: u64 = 5_000;
+/// A replica that lacks more bytes of what its primary has written is not read from, default: what a
+/// busy primary writes in some hundredths of a second, and replication is behind by less.
+pub const REPLICA_LAG_MAX_BYTES: u64 = 1024 * 1024;
+/// A client reads from the primary for so long after the answer to a write, ms, default: within the
+/// bound of lag a replica has it much sooner, and a replica that has stopped is left in that time.
+pub const READ_YOUR_WRITES_MS: u64 = 1_000;
+/// Replicas of one shard that are looked at and read from.
+pub const REPLICAS_MAX: usize = 16;
 /// Databases that SELECT accepts, default (as redis).
 pub const DATABASES: u32 = 16;
 

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::output::table;
 use crate::config::keys::{self, Fallback, Kind, Section};
-use crate::config::model::{Config, Listen, PoolConfig, Replay, SentinelConfig};
-use crate::config::names::{distribution_name, hash_name};
+use crate::config::model::{Config, Listen, PoolConfig, Replay, SentinelConfig, ShardConfig};
+use crate::config::names::{distribution_name, hash_name, read_from_name};
 
 /// Cores, listeners, pools and shards, to be read by a person.
 pub(super) fn what_would_run(config: &Config) -> String {
@@ -53,12 +53,41 @@ fn pool_text(pool: &PoolConfig) -> String {
         let _ = writeln!(text, "  sentinels {} and those that they name", addresses.join(", "));
         let _ = writeln!(text, "  hold      {}", hold_text(pool, sentinel));
     }
-    let rows: Vec<Vec<String>> = pool
-        .shards
-        .iter()
-        .map(|s| vec![s.name.clone(), s.address.to_string(), s.weight.to_string()])
-        .collect();
-    text + &table("  ", &["SHARD", "ADDRESS", "WEIGHT"], &rows)
+    if pool.reads_replicas() {
+        let _ = writeln!(text, "  reads     {}", reads_text(pool));
+    }
+    let lists_replicas = pool.shards.iter().any(|shard| !shard.replicas.is_empty());
+    let row = |shard: &ShardConfig| {
+        let replicas: Vec<String> = shard.replicas.iter().map(ToString::to_string).collect();
+        let mut row = vec![shard.name.clone(), shard.address.to_string(), shard.weight.to_string()];
+        row.extend(lists_replicas.then(|| replicas.join(", ")));
+        row
+    };
+    let rows: Vec<Vec<String>> = pool.shards.iter().map(row).collect();
+    let columns = ["SHARD", "ADDRESS", "WEIGHT", "REPLICAS"];
+    let shown = if lists_replicas { columns.len() } else { columns.len() - 1 };
+    text + &table("  ", columns.get(..shown).unwrap_or(&columns), &rows)
+}
+
+/// Who answers reads, and how much of the past they may tell.
+fn reads_text(pool: &PoolConfig) -> String {
+    let own = pool.read_from_by_family.iter();
+    let families: Vec<String> =
+        own.map(|(of, from)| format!("{}: {}", of.name(), read_from_name(*from))).collect();
+    let families = match families.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", families.join(", ")),
+    };
+    let known = match pool.sentinel {
+        Some(_) => "that the sentinels list",
+        None => "that the shards list",
+    };
+    format!(
+        "{}{families}; replicas {known}, at most {} bytes behind; the primary for {} ms after a write",
+        read_from_name(pool.read_from),
+        pool.replica_lag_max_bytes,
+        pool.read_your_writes_ms
+    )
 }
 
 /// What happens while a shard has no verified primary.

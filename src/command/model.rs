@@ -26,6 +26,9 @@ pub struct Command {
     /// Types that a reply may have.
     pub reply: Kinds,
     pub reply_by_args: ByArgs,
+    /// A replica may answer it as well: it reads keys, and neither asks about the server that it
+    /// reaches nor goes on where another request of before has ended (the cursor of HSCAN).
+    pub at_replica: bool,
     /// Needs `dangerous_commands = "allow"`: reaches every key, other clients, or the servers.
     pub dangerous: bool,
     pub subcommands: &'static [Command],
@@ -261,7 +264,30 @@ pub enum Family {
 }
 
 impl Family {
-    pub const COUNT: usize = 19;
+    pub const COUNT: usize = Family::ALL.len();
+
+    /// In the order of their numbers.
+    pub const ALL: [Family; 19] = [
+        Family::String,
+        Family::Bitmap,
+        Family::Hash,
+        Family::List,
+        Family::Set,
+        Family::SortedSet,
+        Family::Stream,
+        Family::Geo,
+        Family::HyperLogLog,
+        Family::Array,
+        Family::Generic,
+        Family::Scripting,
+        Family::PubSub,
+        Family::Connection,
+        Family::Transactions,
+        Family::Server,
+        Family::Cluster,
+        Family::Module,
+        Family::Unknown,
+    ];
 
     /// As COMMAND DOCS writes the group.
     pub const fn name(self) -> &'static str {

@@ -12,6 +12,7 @@ use super::facade;
 use super::load::Loaded;
 use super::machine::Machine;
 use super::model::{Config, DistributionKind, HashKind, Listen, NodeAddress};
+use super::replicas;
 use crate::base::limits;
 use crate::route::server_order;
 
@@ -231,6 +232,7 @@ fn check_limits(draft: &PoolDraft, core_buffer_max: usize, complaints: &mut Comp
         refuse(draft, "bulk_bytes_max", bulk, "request_bytes_max", request, complaints);
     }
     check_hold(draft, complaints);
+    replicas::check(draft, complaints);
     let within_core = [
         ("hold_bytes", draft.pool.hold_bytes),
         ("request_bytes_max", request),

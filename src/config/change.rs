@@ -108,6 +108,10 @@ impl Hindrances<'_> {
             preconnect: _,
             hold_bytes: _,
             replay: _,
+            read_from: _,
+            read_from_by_family: _,
+            replica_lag_max_bytes: _,
+            read_your_writes_ms: _,
             client_password: _,
             database: _,
             databases: _,
@@ -123,6 +127,10 @@ impl Hindrances<'_> {
         self.fixed(&key("backlog"), backlog, &next.backlog);
         self.fixed(&key("tcp_keepalive"), tcp_keepalive, &next.tcp_keepalive);
         self.fixed(&key("lanes_per_node"), lanes_per_node, &next.lanes_per_node);
+        if now.reads_replicas() != next.reads_replicas() {
+            let why = "restart needed: replicas are looked at from the start, or never";
+            self.add(&key("read_from"), why.to_owned(), RESTART);
+        }
         let names = |pool: &PoolConfig| -> Vec<String> {
             pool.shards.iter().map(|shard| shard.name.clone()).collect()
         };
@@ -228,6 +236,21 @@ mod tests {
         );
         assert!(told[1].starts_with("corelay.toml: pool cache: lanes_per_node = 2: "), "{told:?}");
         assert_eq!(told.len(), 2);
+    }
+
+    #[test]
+    fn reads_may_go_to_other_nodes_but_not_to_replicas_at_all_where_they_never_did() {
+        use crate::config::model::ReadFrom;
+        let change = |config: &mut Config| pool(config).read_from = ReadFrom::Replica;
+        assert!(told(change, true)[0].contains("read_from: restart needed"));
+        let now = |from| {
+            let mut config = Config::clone(&sample::config(&[("cache", &["one"])]));
+            pool(&mut config).read_from = from;
+            config
+        };
+        let (now, mut next) = (now(ReadFrom::Replica), now(ReadFrom::Nearest));
+        pool(&mut next).replica_lag_max_bytes = 7;
+        assert!(hindrances("f", &now, &next, false).is_empty());
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub enum Section {
     Master,
     Auth,
     BackendAuth,
+    /// Families of commands whose reads have their own rule.
+    ReadFromByFamily,
 }
 
 /// What may be written as a key's value.
@@ -75,7 +77,7 @@ pub enum Fallback {
 }
 
 impl Section {
-    pub const ALL: [Section; 7] = [
+    pub const ALL: [Section; 8] = [
         Section::Proxy,
         Section::Pool,
         Section::Shard,
@@ -83,6 +85,7 @@ impl Section {
         Section::Master,
         Section::Auth,
         Section::BackendAuth,
+        Section::ReadFromByFamily,
     ];
 
     /// As complaints name it.
@@ -95,6 +98,7 @@ impl Section {
             Section::Master => "pool.sentinel.masters",
             Section::Auth => "pool.auth",
             Section::BackendAuth => "pool.backend_auth",
+            Section::ReadFromByFamily => "pool.read_from_by_family",
         }
     }
 
@@ -108,13 +112,14 @@ impl Section {
             Section::Master => "[pool.sentinel] masters = [{ … }]",
             Section::Auth => "[pool.auth]",
             Section::BackendAuth => "[pool.backend_auth]",
+            Section::ReadFromByFamily => "[pool.read_from_by_family]",
         }
     }
 
     /// Tables that may stand inside this one.
     pub(super) fn tables(self) -> &'static [&'static str] {
         match self {
-            Section::Pool => &["shard", "sentinel", "auth", "backend_auth"],
+            Section::Pool => &["shard", "sentinel", "auth", "backend_auth", "read_from_by_family"],
             _ => &[],
         }
     }

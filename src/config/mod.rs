@@ -25,6 +25,7 @@ pub mod names;
 mod nutcracker;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
+mod replicas;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod sample;
 mod section;

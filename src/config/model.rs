@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::command::model::Family;
+
 /// Everything that one process runs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -75,6 +77,14 @@ pub struct PoolConfig {
     /// only with `sentinel`.
     pub hold_bytes: usize,
     pub replay: Replay,
+    /// Which redis-servers answer reads, of all families but …
+    pub read_from: ReadFrom,
+    /// … these.
+    pub read_from_by_family: Vec<(Family, ReadFrom)>,
+    /// A replica that lacks more of what its primary has written is not read from.
+    pub replica_lag_max_bytes: u64,
+    /// A client that wrote reads from the primary for so long, ms; 0: not even then.
+    pub read_your_writes_ms: u64,
     /// Credentials towards the redis-servers.
     pub backend_auth: Option<Credentials>,
     /// A password that clients must give (twemproxy's `redis_auth`); user `default`.
@@ -140,6 +150,8 @@ pub struct ShardConfig {
     pub name: String,
     pub address: NodeAddress,
     pub weight: u32,
+    /// Where its replicas are said to be, `NodeAddress::Tcp`; sentinels name those of theirs.
+    pub replicas: Vec<NodeAddress>,
 }
 
 /// Where a redis-server is said to be; a host may be a name that is still to be resolved.
@@ -202,6 +214,18 @@ pub enum Replay {
     Idempotent,
 }
 
+/// Which redis-server of a shard answers a read. All but the first may answer from the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    Primary,
+    /// The client's replica, if it can be asked at once; else the primary.
+    PreferReplica,
+    /// A replica, if any is in sync; else the primary.
+    Replica,
+    /// One of those to which the way is shortest, be it the primary or a replica.
+    Nearest,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownCommands {
     /// By first argument to its shard.
@@ -232,6 +256,20 @@ pub enum Facade {
     None,
     /// A Redis Cluster of one node.
     Cluster,
+}
+
+impl PoolConfig {
+    /// Which redis-servers answer reads of this family.
+    pub fn read_from_of(&self, family: Family) -> ReadFrom {
+        let own = self.read_from_by_family.iter().find(|(of, _)| *of == family);
+        own.map_or(self.read_from, |(_, from)| *from)
+    }
+
+    /// Whether some reads are answered by replicas.
+    pub fn reads_replicas(&self) -> bool {
+        let own = self.read_from_by_family.iter().map(|(_, from)| from);
+        own.chain([&self.read_from]).any(|from| *from != ReadFrom::Primary)
+    }
 }
 
 impl std::fmt::Debug for Credentials {

@@ -1,9 +1,10 @@
 //! The words of the configuration for values that have names, one table each.
 
 use super::model::{
-    CharSignedness, DangerousCommands, DistributionKind, Facade, HashKind, LogLevel, Replay,
-    UnknownCommands,
+    CharSignedness, DangerousCommands, DistributionKind, Facade, HashKind, LogLevel, ReadFrom,
+    Replay, UnknownCommands,
 };
+use crate::command::model::Family;
 
 pub(super) const HASHES: [(&str, HashKind); 12] = [
     ("one_at_a_time", HashKind::OneAtATime),
@@ -34,6 +35,28 @@ pub(super) const FACADES: [(&str, Facade); 2] =
     [("none", Facade::None), ("cluster", Facade::Cluster)];
 pub(super) const REPLAYS: [(&str, Replay); 2] =
     [("reads", Replay::Reads), ("idempotent", Replay::Idempotent)];
+pub(super) const READ_FROMS: [(&str, ReadFrom); 4] = [
+    ("primary", ReadFrom::Primary),
+    ("prefer-replica", ReadFrom::PreferReplica),
+    ("replica", ReadFrom::Replica),
+    ("nearest", ReadFrom::Nearest),
+];
+/// Families that have reads which a replica can answer.
+pub(super) const READ_FAMILIES: [Family; 13] = [
+    Family::String,
+    Family::Bitmap,
+    Family::Hash,
+    Family::List,
+    Family::Set,
+    Family::SortedSet,
+    Family::Stream,
+    Family::Geo,
+    Family::HyperLogLog,
+    Family::Array,
+    Family::Generic,
+    Family::Scripting,
+    Family::Module,
+];
 pub(super) const LOG_LEVELS: [(&str, LogLevel); 4] = [
     ("error", LogLevel::Error),
     ("warn", LogLevel::Warn),
@@ -58,6 +81,11 @@ pub(super) fn value_of<T: Copy>(table: &[(&'static str, T)], name: &str) -> Opti
 
 pub(super) fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: &T) -> &'static str {
     table.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name)
+}
+
+/// What is said of who answers reads.
+pub fn read_from_name(read_from: ReadFrom) -> &'static str {
+    name_of(&READ_FROMS, &read_from)
 }
 
 /// What a hash is called in a configuration file.

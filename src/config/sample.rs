@@ -21,6 +21,7 @@ pub(crate) fn pool(name: &str, shards: &[&str]) -> PoolConfig {
         name: (*name).to_owned(),
         address: NodeAddress::Tcp { host: "127.0.0.1".to_owned(), port: 1 + index as u16 },
         weight: 1,
+        replicas: Vec::new(),
     };
     let mut pool = PoolConfig::clone(&defaults().pools[0]);
     pool.name = name.to_owned();

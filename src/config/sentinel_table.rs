@@ -15,7 +15,7 @@ use crate::base::limits;
 pub(super) fn read(pool: &Table<'_, '_>, draft: &mut PoolDraft) {
     let Some(table) = pool.table("sentinel", Section::Sentinel) else { return };
     draft.pool.sentinel = Some(SentinelConfig {
-        addresses: addresses(&table),
+        addresses: addresses(&table, "addresses", limits::SENTINELS_MAX),
         credentials: credentials(&table),
         quorum_required: table.boolean("quorum_required"),
         quorum_grace_ms: table.integer("quorum_grace_ms"),
@@ -35,11 +35,12 @@ pub(super) fn read(pool: &Table<'_, '_>, draft: &mut PoolDraft) {
     }
 }
 
-fn addresses(table: &Table<'_, '_>) -> Vec<NodeAddress> {
+/// A list of at most so many addresses.
+pub(super) fn addresses(table: &Table<'_, '_>, name: &'static str, max: usize) -> Vec<NodeAddress> {
     let mut addresses: Vec<NodeAddress> = Vec::new();
-    for (item, line) in items(table, "addresses") {
+    for (item, line) in items(table, name) {
         let Some(text) = item.get_ref().as_str() else {
-            table.wrong_type("addresses", item, "a text in quotes");
+            table.wrong_type(name, item, "a text in quotes");
             continue;
         };
         match address::host_port(text) {
@@ -47,20 +48,20 @@ fn addresses(table: &Table<'_, '_>) -> Vec<NodeAddress> {
                 let address = NodeAddress::Tcp { host, port };
                 if addresses.contains(&address) {
                     table
-                        .complain(line, "addresses", "this sentinel is listed twice")
+                        .complain(line, name, "this address is listed twice")
                         .quoted(text)
                         .remedy("list each once");
                 }
                 addresses.push(address);
             }
             Err(trouble) => {
-                table.complain(line, "addresses", trouble.why).quoted(text).remedy(trouble.remedy);
+                table.complain(line, name, trouble.why).quoted(text).remedy(trouble.remedy);
             }
         }
     }
-    if addresses.len() > limits::SENTINELS_MAX {
-        let why = format!("{} sentinels, at most {}", addresses.len(), limits::SENTINELS_MAX);
-        table.complain(table.line, "addresses", why).remedy("list some: they name the others");
+    if addresses.len() > max {
+        let why = format!("{} addresses, at most {max}", addresses.len());
+        table.complain(table.line, name, why).remedy("list fewer; sentinels name the others");
     }
     addresses
 }
@@ -102,7 +103,7 @@ fn master(table: &Table<'_, '_>, item: &Spanned<DeValue<'_>>, line: usize) -> Op
             .remedy("write it as in the sentinels' own configuration");
         return None;
     }
-    Some(ShardConfig { name, address: NodeAddress::Sentinel, weight })
+    Some(ShardConfig { name, address: NodeAddress::Sentinel, weight, replicas: Vec::new() })
 }
 
 /// The elements of a list, which must not be empty, with their lines.

@@ -20,7 +20,12 @@ pub(super) fn server(text: &str) -> Result<ShardConfig, Trouble> {
         let path = socket_path(address)?;
         // twemproxy counts the colon into the name of a unix socket that has none.
         let name = name.map_or_else(|| format!("{address}:"), str::to_owned);
-        return Ok(ShardConfig { name, address: NodeAddress::Unix { path }, weight });
+        return Ok(ShardConfig {
+            name,
+            address: NodeAddress::Unix { path },
+            weight,
+            replicas: Vec::new(),
+        });
     }
     let (host, port) = address.rsplit_once(':').ok_or_else(form)?;
     let number = port_number(port)?;
@@ -34,6 +39,7 @@ pub(super) fn server(text: &str) -> Result<ShardConfig, Trouble> {
         name,
         address: NodeAddress::Tcp { host: host_name(host)?, port: number },
         weight,
+        replicas: Vec::new(),
     })
 }
 

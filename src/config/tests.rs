@@ -3,6 +3,7 @@
 mod build_tests;
 mod nutcracker_tests;
 mod random_tests;
+mod replica_tests;
 mod sample_tests;
 mod sentinel_tests;
 mod toml_tests;

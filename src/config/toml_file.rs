@@ -15,8 +15,8 @@ use super::model::{
     Credentials, KeylessScripts, NodeAddress, PoolConfig, PoolLimits, ProxyConfig, ShardConfig,
 };
 use super::names::{
-    DANGEROUS_COMMANDS, DISTRIBUTIONS, FACADES, HASHES, LOG_LEVELS, REPLAYS, SIGNEDNESSES,
-    UNKNOWN_COMMANDS,
+    DANGEROUS_COMMANDS, DISTRIBUTIONS, FACADES, HASHES, LOG_LEVELS, READ_FAMILIES, READ_FROMS,
+    REPLAYS, SIGNEDNESSES, UNKNOWN_COMMANDS,
 };
 use super::section::{Source, Table};
 use super::wording::whole;
@@ -215,7 +215,11 @@ fn read_pool(source: &Source, table: &DeTable<'_>, line: usize) -> PoolDraft {
         let user = auth.text("user").map(|user| user.value);
         Some(Credentials { user, password: auth.secret("password")? })
     });
-    table.choice("read_from", &[("primary", ())]);
+    if let Some(families) = table.table("read_from_by_family", Section::ReadFromByFamily) {
+        let written = READ_FAMILIES.iter().filter(|of| families.value(of.name()).is_some());
+        pool.read_from_by_family =
+            written.map(|of| (*of, families.choice(of.name(), &READ_FROMS))).collect();
+    }
     let mut shard_lines = Vec::new();
     for (shard, line) in table.tables("shard", Section::Shard.header()) {
         let shard = Table::new(source, shard, Section::Shard, line);
@@ -261,6 +265,10 @@ fn pool_values(table: &Table<'_, '_>) -> PoolConfig {
         hold_ms: table.integer("hold_ms"),
         hold_bytes: table.size("hold_bytes"),
         replay: table.choice("replay", &REPLAYS),
+        read_from: table.choice("read_from", &READ_FROMS),
+        read_from_by_family: Vec::new(),
+        replica_lag_max_bytes: table.integer("replica_lag_max_bytes"),
+        read_your_writes_ms: table.integer("read_your_writes_ms"),
         backend_auth: None,
         client_password: None,
         database: table.number("database"),
@@ -313,7 +321,11 @@ fn read_shard(table: &Table<'_, '_>) -> Option<ShardConfig> {
     let name = table.text("name");
     let address = table.text("address").and_then(|text| node(table, text));
     let weight = table.number("weight");
-    Some(ShardConfig { name: name?.value, address: address?, weight })
+    let replicas = match table.value("replicas") {
+        Some(_) => sentinel_table::addresses(table, "replicas", limits::REPLICAS_MAX),
+        None => Vec::new(),
+    };
+    Some(ShardConfig { name: name?.value, address: address?, weight, replicas })
 }
 
 fn node(table: &Table<'_, '_>, text: At<String>) -> Option<NodeAddress> {

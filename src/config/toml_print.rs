@@ -15,8 +15,8 @@ use super::model::{
     ShardConfig,
 };
 use super::names::{
-    DANGEROUS_COMMANDS, DISTRIBUTIONS, FACADES, HASHES, LOG_LEVELS, REPLAYS, SIGNEDNESSES,
-    UNKNOWN_COMMANDS, name_of,
+    DANGEROUS_COMMANDS, DISTRIBUTIONS, FACADES, HASHES, LOG_LEVELS, READ_FROMS, REPLAYS,
+    SIGNEDNESSES, UNKNOWN_COMMANDS, name_of,
 };
 
 /// The text of a corelay.toml that means `config`, with `warnings` as comments at its head.
@@ -39,6 +39,11 @@ pub fn print(config: &Config, warnings: &[Complaint], machine: &Machine) -> Stri
                 _ => Some(quoted(&auth.password)),
             }
         });
+        section(&mut text, Section::ReadFromByFamily, |key| {
+            let mut own = pool.read_from_by_family.iter();
+            let (_, from) = own.find(|(family, _)| family.name() == key.name)?;
+            Some(quoted(name_of(&READ_FROMS, from)))
+        });
         if let Some(sentinel) = &pool.sentinel {
             section(&mut text, Section::Sentinel, |key| {
                 sentinel_value(sentinel, &pool.shards, key.name)
@@ -46,7 +51,7 @@ pub fn print(config: &Config, warnings: &[Complaint], machine: &Machine) -> Stri
             continue;
         }
         for shard in &pool.shards {
-            section(&mut text, Section::Shard, |key| Some(shard_value(shard, key.name)));
+            section(&mut text, Section::Shard, |key| shard_value(shard, key.name));
         }
     }
     text
@@ -118,6 +123,9 @@ fn pool_value(pool: &PoolConfig, name: &str) -> Option<String> {
         "hold_ms" => pool.hold_ms.to_string(),
         "hold_bytes" => pool.hold_bytes.to_string(),
         "replay" => quoted(name_of(&REPLAYS, &pool.replay)),
+        "read_from" => quoted(name_of(&READ_FROMS, &pool.read_from)),
+        "replica_lag_max_bytes" => pool.replica_lag_max_bytes.to_string(),
+        "read_your_writes_ms" => pool.read_your_writes_ms.to_string(),
         "database" => pool.database.to_string(),
         "databases" => pool.databases.to_string(),
         "unknown_commands" => quoted(name_of(&UNKNOWN_COMMANDS, &pool.unknown_commands)),
@@ -181,13 +189,15 @@ fn list(items: Vec<String>) -> String {
 /// Elements of a list that stand on one line.
 const ON_ONE_LINE: usize = 4;
 
-fn shard_value(shard: &ShardConfig, name: &str) -> String {
-    match (name, &shard.address) {
+fn shard_value(shard: &ShardConfig, name: &str) -> Option<String> {
+    Some(match (name, &shard.address) {
         ("name", _) => quoted(&shard.name),
         ("weight", _) => shard.weight.to_string(),
+        ("replicas", _) if shard.replicas.is_empty() => return None,
+        ("replicas", _) => list(shard.replicas.iter().map(|at| quoted(&at.to_string())).collect()),
         (_, NodeAddress::Unix { path }) => quoted(&format!("unix:{}", path.display())),
         (_, tcp) => quoted(&tcp.to_string()),
-    }
+    })
 }
 
 fn listen(listen: &Listen) -> String {

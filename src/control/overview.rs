@@ -4,13 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::picture::{PoolPicture, SentinelPicture, ShardPicture};
+use super::picture::{PoolPicture, ReplicaPicture, SentinelPicture, ShardPicture};
 use super::readiness;
 use super::state::ControlState;
 use crate::base::ids::{PoolId, ShardId};
 use crate::stats::cells::{CoreMetric, Metric, PoolMetric, ShardMetric, pool_total, shard_total};
 use crate::stats::latency::LatencyFigures;
-use crate::stats::watch::WatchMetric;
+use crate::stats::watch::{ReplicaMetric, WatchMetric};
 use crate::topology::ShardTopology;
 
 /// Counters of cores, pools and shards, latency quantiles of the last 10 to 20 s.
@@ -30,7 +30,12 @@ pub(super) fn stats(state: &ControlState) -> Value {
                 let cell = state.watch.cell(id, shard_id, *metric)?;
                 Some((key(metric.metric()), Value::from(cell.get())))
             });
-            (shard.name.clone(), Value::Object(counts.chain(watched).collect()))
+            let replicas = ReplicaMetric::ALL.iter().filter_map(|metric| {
+                let cell = state.watch.of_replicas(id, shard_id, *metric)?;
+                Some((key(metric.metric()), Value::from(cell.get())))
+            });
+            let figures = counts.chain(watched).chain(replicas);
+            (shard.name.clone(), Value::Object(figures.collect()))
         });
         let counts = PoolMetric::ALL.iter().map(|metric| {
             (key(metric.metric()), Value::from(pool_total(&state.cores, id, *metric)))
@@ -112,6 +117,7 @@ pub(super) fn topology(state: &ControlState) -> Value {
         let shards = pool.shards.iter().enumerate().map(|(number, shard)| {
             let now = topology.shard(id, ShardId(number as u16));
             let replicas = now.map_or(&[][..], |now: &ShardTopology| &now.replicas);
+            let known = state.replicas(id, ShardId(number as u16));
             let count = |metric| shard_total(&state.cores, id, ShardId(number as u16), metric);
             let value = json!({
                 "address": shard.address.to_string(),
@@ -122,7 +128,8 @@ pub(super) fn topology(state: &ControlState) -> Value {
                 "paused": now.is_some_and(|now| now.paused),
                 "lanes": count(ShardMetric::ServerConnections),
                 "needed": readiness::is_needed(state, id, ShardId(number as u16)),
-                "replicas": replicas.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "replicas": replicas.iter().map(|it| it.endpoint.to_string()).collect::<Vec<_>>(),
+                "replicas_known": known.iter().map(replica_of).collect::<Vec<_>>(),
             });
             let watched = picture.as_ref().and_then(|picture| picture.shards.get(number));
             let value = match (value, watched) {
@@ -150,6 +157,18 @@ pub(super) fn topology(state: &ControlState) -> Value {
         "epoch": topology.epoch,
         "draining": state.is_draining(),
         "pools": pools.collect::<Map<_, _>>(),
+    })
+}
+
+fn replica_of(replica: &ReplicaPicture) -> Value {
+    let round_trip_us = replica.round_trip.map(|it| u64::try_from(it.as_micros()).ok());
+    json!({
+        "address": replica.address,
+        "read_from": replica.standing.is_ok(),
+        "lag_bytes": replica.standing.as_ref().ok(),
+        "why_not": replica.standing.as_ref().err(),
+        "near": replica.near,
+        "round_trip_us": round_trip_us,
     })
 }
 

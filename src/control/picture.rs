@@ -1,6 +1,7 @@
 //! What the watcher shows of the sentinels and of the shards they watch.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A watched pool.
 #[derive(Clone, Debug)]
@@ -35,4 +36,14 @@ pub(super) struct ShardPicture {
     pub(super) refusal: Option<String>,
     /// What the node said when it was no master.
     pub(super) node_says: Option<String>,
+}
+
+/// A replica of a pool that reads from them.
+#[derive(Clone, Debug)]
+pub(super) struct ReplicaPicture {
+    pub(super) address: String,
+    /// Bytes that it lacks, or why it is not read from.
+    pub(super) standing: Result<u64, String>,
+    pub(super) near: bool,
+    pub(super) round_trip: Option<Duration>,
 }

@@ -31,7 +31,7 @@ use crate::config::model::{Config, NodeAddress};
 use crate::config::{Complaint, Loaded, Severity};
 use crate::stats::cells::CoreMetric;
 use crate::stats::prometheus::ReloadFigures;
-use crate::topology::{NodeEndpoint, Topology};
+use crate::topology::Topology;
 
 /// Orders that wait: each reads the file as it is when its turn comes, so more say nothing new.
 const ORDERS_MAX: usize = 16;
@@ -287,8 +287,9 @@ fn take_over(topology: &mut Topology, next: &Arc<Config>, found: &Topology) {
             if shard.address == NodeAddress::Sentinel {
                 continue;
             }
-            let found: Option<&NodeEndpoint> = found.primary.as_ref();
-            known.primary = found.cloned().or(known.primary.take());
+            if let Some(primary) = found.primary.clone() {
+                known.set_primary(primary);
+            }
         }
     }
 }

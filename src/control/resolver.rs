@@ -238,7 +238,7 @@ impl Resolver {
             for (pool, shard) in &name.shards {
                 let pool = topology.pools.get_mut(pool.index());
                 if let Some(shard) = pool.and_then(|pool| pool.shards.get_mut(shard.index())) {
-                    shard.primary = Some(NodeEndpoint::Tcp(address));
+                    shard.set_primary(NodeEndpoint::Tcp(address));
                 }
             }
         }

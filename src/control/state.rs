@@ -9,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::sync::ShardedLock;
 
-use super::picture::PoolPicture;
+use super::picture::{PoolPicture, ReplicaPicture};
 use super::process;
 use super::reload::LastReload;
-use crate::base::ids::PoolId;
+use crate::base::ids::{PoolId, ShardId};
 use crate::config::model::Config;
 use crate::log::Logger;
 use crate::route::Router;
@@ -31,6 +31,8 @@ pub struct ControlState {
     pub watch: Arc<WatchStats>,
     /// By `PoolId`; `None`: not watched, or nothing is known yet.
     pictures: ShardedLock<Vec<Option<Arc<PoolPicture>>>>,
+    /// By `PoolId` and `ShardId`; empty where primaries only are read from.
+    replicas: ShardedLock<Vec<Vec<Vec<ReplicaPicture>>>>,
     latency_door: LatencyDoor,
     latency: ShardedLock<LatencyTotals>,
     in_force: ShardedLock<InForce>,
@@ -72,6 +74,9 @@ impl ControlState {
         Arc::new(ControlState {
             watch: Arc::new(WatchStats::new(&config)),
             pictures: ShardedLock::new(vec![None; config.pools.len()]),
+            replicas: ShardedLock::new(
+                config.pools.iter().map(|pool| vec![Vec::new(); pool.shards.len()]).collect(),
+            ),
             latency: ShardedLock::new(LatencyTotals::new(config.pools.len(), 0)),
             cores,
             log,
@@ -123,6 +128,21 @@ impl ControlState {
         let mut pictures = self.pictures.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = pictures.get_mut(pool.index()) {
             *slot = Some(picture);
+        }
+    }
+
+    /// What is known of a shard's replicas.
+    pub(super) fn replicas(&self, pool: PoolId, shard: ShardId) -> Vec<ReplicaPicture> {
+        let replicas = self.replicas.read().unwrap_or_else(PoisonError::into_inner);
+        let of_pool = replicas.get(pool.index());
+        of_pool.and_then(|pool| pool.get(shard.index())).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn set_replicas(&self, pool: PoolId, shard: ShardId, seen: Vec<ReplicaPicture>) {
+        let mut replicas = self.replicas.write().unwrap_or_else(PoisonError::into_inner);
+        let of_pool = replicas.get_mut(pool.index());
+        if let Some(slot) = of_pool.and_then(|pool| pool.get_mut(shard.index())) {
+            *slot = seen;
         }
     }
 

@@ -21,6 +21,7 @@ use crate::config::model::{Config, LogLevel};
 use crate::control::admin::{self, AdminHandle, Deeds};
 use crate::control::publisher::Publisher;
 use crate::control::reload::{self, Reloads, Source};
+use crate::control::replicas::{self, ReplicasHandle};
 use crate::control::resolver;
 use crate::control::sentinel::{self, WatchHandle};
 use crate::control::state::ControlState;
@@ -48,6 +49,7 @@ struct Proxy {
     _admin: Option<AdminHandle>,
     _stats_port: Option<StatsPortHandle>,
     _watch: Option<WatchHandle>,
+    _replicas: Option<ReplicasHandle>,
 }
 
 /// Runs until a signal ends it; `source` is where `config` came from.
@@ -126,8 +128,7 @@ fn boot(config: Arc<Config>, source: Source) -> Result<Proxy, Vec<String>> {
     let stats: Arc<[Arc<CoreStats>]> = (0..count).map(|_| CoreStats::new(&config)).collect();
     let door = latency_door(count);
     let state = ControlState::new(stats.to_vec(), topology.clone(), door.clone(), logger.clone());
-    let stats_port = config.proxy.stats_listen.map(|at| stats_port::start(at, state.clone()));
-    let stats_port = stats_port.transpose().map_err(|error| one(error.to_string()))?;
+    let stats_port = start_stats_port(&state).map_err(one)?;
 
     let (mailboxes, receivers) =
         boxes(count).map_err(|error| one(format!("a mailbox can not be made: {error}")))?;
@@ -168,10 +169,9 @@ fn boot(config: Arc<Config>, source: Source) -> Result<Proxy, Vec<String>> {
     for (index, core) in cores.iter().enumerate() {
         core.wait_ready().map_err(|error| one(format!("core {index}: {error}")))?;
     }
-    let resolver = resolver
-        .map(|resolver| resolver.start(publisher.clone()))
-        .transpose()
-        .map_err(|error| one(format!("names can not be watched: {error}")))?;
+    let resolver = resolver.map(|resolver| resolver.start(publisher.clone())).transpose();
+    let resolver = resolver.map_err(|error| one(format!("names can not be watched: {error}")))?;
+    let replicas = look_at_replicas(&state, &publisher)?;
     reload::start(orders, source, state.clone(), publisher, resolver)
         .map_err(|error| one(format!("reloads can not be served: {error}")))?;
     log_start(&logger, &config);
@@ -184,6 +184,7 @@ fn boot(config: Arc<Config>, source: Source) -> Result<Proxy, Vec<String>> {
         _admin: admin,
         _stats_port: stats_port,
         _watch: watch,
+        _replicas: replicas,
     })
 }
 
@@ -208,6 +209,11 @@ fn boxes(cores: usize) -> std::io::Result<(Vec<MailboxSender>, Vec<Mailbox>)> {
     Ok(boxes?.into_iter().unzip())
 }
 
+fn start_stats_port(state: &Arc<ControlState>) -> Result<Option<StatsPortHandle>, String> {
+    let started = state.config().proxy.stats_listen.map(|at| stats_port::start(at, state.clone()));
+    started.transpose().map_err(|error| error.to_string())
+}
+
 /// Hands each topology to all who route by it, and to who shows it.
 fn publisher(
     first: Arc<Topology>,
@@ -222,6 +228,15 @@ fn publisher(
             let _ = mailbox.send(Letter::Topology(topology.clone()));
         }
     })
+}
+
+/// Starts to look at replicas, if a pool reads from them.
+fn look_at_replicas(
+    state: &Arc<ControlState>,
+    publisher: &Arc<Publisher>,
+) -> Result<Option<ReplicasHandle>, Vec<String>> {
+    let handle = replicas::start(state, publisher);
+    handle.map_err(|error| vec![format!("replicas can not be looked at: {error}")])
 }
 
 /// Starts to watch sentinels, if there are any, and gives them some time to name all primaries.

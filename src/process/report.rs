@@ -54,6 +54,23 @@ fn write(logger: &Logger, config: &Config, core: &str, report: &Report) {
                 [("pool", &pool), ("shard", &shard), ("core", &core), ("why", &why)];
             logger.event(LogLevel::Warn, "lane down", &fields);
         }
+        Report::ReplicaUp { pool, shard, node } => {
+            let (pool, shard) = names(config, *pool, *shard);
+            let fields: [Field<'_>; 4] =
+                [("pool", &pool), ("shard", &shard), ("replica", &node), ("core", &core)];
+            logger.info("replica answers again", &fields);
+        }
+        Report::ReplicaDown { pool, shard, node, why } => {
+            let (pool, shard) = names(config, *pool, *shard);
+            let fields: [Field<'_>; 5] = [
+                ("pool", &pool),
+                ("shard", &shard),
+                ("replica", &node),
+                ("core", &core),
+                ("why", &why),
+            ];
+            logger.event(LogLevel::Warn, "replica does not answer, the primary is asked", &fields);
+        }
         Report::ClientProtocolError { pool, peer, why } => {
             let pool = pool_name(config, *pool);
             let fields: [Field<'_>; 3] = [("pool", &pool), ("peer", &peer), ("why", &why)];

@@ -122,6 +122,18 @@ pub enum Report {
         shard: ShardId,
         why: String,
     },
+    /// A lane to a replica was lost; reads go to the primary.
+    ReplicaDown {
+        pool: PoolId,
+        shard: ShardId,
+        node: String,
+        why: String,
+    },
+    ReplicaUp {
+        pool: PoolId,
+        shard: ShardId,
+        node: String,
+    },
     ClientProtocolError {
         pool: PoolId,
         peer: String,

@@ -80,6 +80,9 @@ impl Relay {
         if writes && self.unwritable && self.refuse_write(id, &[shard]) {
             return Outcome::Done;
         }
+        if writes {
+            self.note_own_write(id);
+        }
         let Some(client) = self.clients.get_mut(id.index, id.generation) else {
             return Outcome::Done;
         };

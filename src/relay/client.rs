@@ -1,12 +1,15 @@
 //! What the relay knows of one client.
 
 use crate::base::buffer::Outbox;
-use crate::base::ids::PoolId;
+use crate::base::ids::{ClientId, PoolId};
+use crate::base::limits::HELD_BACK_BYTES_MAX;
+use crate::relay::Relay;
 use crate::relay::api::Peer;
 use crate::relay::blocking::Blocked;
 use crate::relay::large::Large;
 use crate::relay::order::Order;
 use crate::relay::private::Loan;
+use crate::relay::replicas::Recent;
 use crate::relay::wait::Writes;
 use crate::resp::Protocol;
 use crate::resp::args::ArgRange;
@@ -58,6 +61,8 @@ pub(super) struct Client {
     pub(super) loan: Loan,
     /// What it blocks on.
     pub(super) blocked: Option<Box<Blocked>>,
+    /// Where reads go to replicas.
+    pub(super) recent: Recent,
 
     /// CLIENT ID: unique over all cores, see `query::client_number`.
     pub(super) number: u64,
@@ -94,7 +99,8 @@ pub(super) enum Stall {
     Output,
     /// The lane with this index is full.
     Lane(u32),
-    /// It goes to other lanes: what it asked for on the old ones has to be done before.
+    /// It goes to other lanes: what it asked for on the old ones (or of a replica) has to be done
+    /// before.
     Lanes,
     /// Other cores were asked on its behalf.
     Cores,
@@ -102,6 +108,37 @@ pub(super) enum Stall {
     Blocked,
     /// CLIENT PAUSE.
     Pause,
+}
+
+impl Relay {
+    /// Whether replies to this client are still to come.
+    pub fn waits(&self, id: ClientId) -> bool {
+        let client = self.clients.get(id.index, id.generation);
+        client.is_some_and(|client| !client.order.is_empty() && !client.blocks())
+    }
+
+    /// Whether more replies are to come, and what waits to be sent is little: the first replies of
+    /// a pipeline over several shards may leave together with the others.
+    pub fn may_hold_back(&self, id: ClientId) -> bool {
+        let client = self.clients.get(id.index, id.generation);
+        client.is_some_and(|client| {
+            !client.order.is_empty()
+                && !client.blocks()
+                && (1..=HELD_BACK_BYTES_MAX).contains(&client.outbox.bytes())
+        })
+    }
+
+    /// Whether a client that has said goodbye (FIN) still waits for replies: it is closed when that
+    /// is over.
+    pub fn owes(&mut self, id: ClientId) -> bool {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return false };
+        client.leaving = true;
+        if client.blocks() {
+            return !client.outbox.is_empty(); // nothing is popped for who does not wait for it
+        }
+        // One that is stalled has requests in its tail that are not taken in yet.
+        !client.order.is_empty() || !client.outbox.is_empty() || client.stall.is_some()
+    }
 }
 
 impl Client {
@@ -130,6 +167,7 @@ impl Client {
             writes: Writes::default(),
             loan: Loan::None,
             blocked: None,
+            recent: Recent::default(),
             number,
             opened_us: now_us,
             heard_us: now_us,

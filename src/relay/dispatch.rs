@@ -193,15 +193,16 @@ impl Relay {
         let router = &self.pools[client.pool.index()].router;
         let random = if router.is_random() { self.random.next() } else { 0 };
         let shard = router.shard_of(request.arg(1), random);
+        if self.detours {
+            return self.forward_to(id, command, (request.len(), shard), now);
+        }
         if command.may_write() {
-            if self.unwritable {
-                return self.forward_to(id, command, (request.len(), shard), now);
-            }
             client.writes.note(shard);
         }
         let lane_set = client.lane_set;
         let seq = client.order.push(&mut self.rings);
-        self.send_in_order(id, (lane_set, seq), command.asked(request.len()), shard, now)
+        let lane = self.lane_of(lane_set, shard, id);
+        self.send_in_order(id, (lane, seq), command.asked(request.len()), now)
     }
 
     /// To this shard, as it is: a request of `args` arguments.
@@ -217,34 +218,33 @@ impl Relay {
             if self.unwritable && self.refuse_write(id, &[shard]) {
                 return Outcome::Done;
             }
-            if let Some(client) = self.client(id) {
-                client.writes.note(shard);
-            }
+            self.note_write(id, Some(shard));
         }
-        self.send_to(id, command.asked(args), shard, now)
+        let Some(lane_set) = self.client(id).map(|client| client.lane_set) else {
+            return Outcome::Done;
+        };
+        let lane = self.lane_for(id, (lane_set, shard), command, now);
+        self.send_to(id, command.asked(args), lane, now)
     }
 
     #[inline]
-    fn send_to(&mut self, id: ClientId, asked: Asked, shard: ShardId, now: Now) -> Outcome {
+    fn send_to(&mut self, id: ClientId, asked: Asked, lane: u32, now: Now) -> Outcome {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else {
             return Outcome::Done;
         };
-        let lane_set = client.lane_set;
         let seq = client.order.push(&mut self.rings);
-        self.send_in_order(id, (lane_set, seq), asked, shard, now)
+        self.send_in_order(id, (lane, seq), asked, now)
     }
 
-    /// To this shard; the slot `seq` of the client waits for it already.
+    /// Down this lane; the slot `seq` of the client waits for it already.
     #[inline]
     fn send_in_order(
         &mut self,
         id: ClientId,
-        (lane_set, seq): (u32, u32),
+        (lane, seq): (u32, u32),
         asked: Asked,
-        shard: ShardId,
         now: Now,
     ) -> Outcome {
-        let lane = self.lane_of(lane_set, shard, id);
         let target = Target::Client { client: id, seq };
         if self.enqueue(lane, Token { target, since_us: now.mono_us, asked }) {
             self.stall_feeder(lane, id);
@@ -368,10 +368,12 @@ impl Relay {
         if self.unwritable && self.refuse_write(id, &[shard]) {
             return Outcome::Done;
         }
-        if let Some(client) = self.client(id) {
-            client.writes.note(shard); // it may be a write
-        }
-        self.send_to(id, Asked::any(Family::Unknown), shard, now)
+        self.note_write(id, Some(shard)); // it may be one
+        let Some(lane_set) = self.client(id).map(|client| client.lane_set) else {
+            return Outcome::Done;
+        };
+        let lane = self.lane_of(lane_set, shard, id);
+        self.send_to(id, Asked::any(Family::Unknown), lane, now)
     }
 }
 

@@ -26,9 +26,7 @@ impl Relay {
             if self.unwritable && self.refuse_write(id, &shards) {
                 return Outcome::Done;
             }
-            if let Some(client) = self.client(id) {
-                client.writes.note_all();
-            }
+            self.note_write(id, None);
         }
         let asked = command.asked(request.len());
         self.fan_to(id, asked, (&shards, request.bytes), Kind::Merge(merge), now);

@@ -43,7 +43,10 @@ impl Relay {
             let primary = |topology: &Topology| -> Option<NodeEndpoint> {
                 topology.shard(lane.pool, lane.shard)?.primary.clone()
             };
-            if lane.watch.is_some() || primary(&old) == primary(&self.topology) {
+            if lane.watch.is_some()
+                || lane.replica.is_some()
+                || primary(&old) == primary(&self.topology)
+            {
                 continue;
             }
             match lane.state {
@@ -64,6 +67,9 @@ impl Relay {
             if matches!(self.lanes[index as usize].state, LaneState::Down { .. }) {
                 self.connect_lane(index, now.mono_us);
             }
+        }
+        if self.reads_replicas {
+            self.follow_replicas(now);
         }
         self.preconnect(now);
         self.serve_all_private(now);

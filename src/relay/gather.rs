@@ -176,6 +176,9 @@ impl Relay {
     pub(super) fn deliver_gather(&mut self, gather: &Gather, reply: Vec<u8>, now: Now) {
         let waited_us = now.mono_us.saturating_sub(gather.since_us).min(u64::from(u32::MAX));
         self.latency.record(gather.pool, gather.asked.family, waited_us as u32);
+        if self.reads_replicas {
+            self.note_answered(Target::Client { client: gather.client, seq: gather.seq }, now);
+        }
         self.deliver(gather.client, gather.seq, Reply::Owned(reply));
     }
 

@@ -9,11 +9,11 @@ use crate::config::model::PoolConfig;
 use crate::relay::api::{Dirty, Report};
 use crate::relay::lane::{CONTROL, Lane, LaneState};
 use crate::relay::lanes::Loss;
-use crate::relay::{Relay, verify};
+use crate::relay::{Relay, replicas, verify};
 use crate::resp::{Protocol, encode, value};
 use crate::stats::cells::ShardMetric;
 
-/// Where the primary is watched: ROLE is answered with so many replies to come, its own included.
+/// Where the primary is watched, and of a replica: ROLE is answered with so many replies to come, its own included.
 const ROLE_LEFT: u8 = 3;
 
 impl Relay {
@@ -29,7 +29,11 @@ impl Relay {
         lane.heard_us = now.mono_us;
         lane.state = LaneState::Greeting { left, until_us };
         lane.dirty = true;
-        self.stats.shard(lane.pool, lane.shard, ShardMetric::ServerConnections).add(1);
+        let metric = match lane.replica {
+            Some(_) => ShardMetric::ReplicaLanes,
+            None => ShardMetric::ServerConnections,
+        };
+        self.stats.shard(lane.pool, lane.shard, metric).add(1);
         self.dirty.push_back(Dirty::Lane(id));
     }
 
@@ -54,9 +58,17 @@ impl Relay {
             let why = "ROLE says that it is no primary".to_owned();
             return self.lose_lane(index, why, Loss::Failed, now);
         }
+        let of_replica = lane.replica.is_some();
+        if of_replica && left == ROLE_LEFT && !replicas::is_connected_replica(reply) {
+            let why = "ROLE does not say that it is a replica, and connected".to_owned();
+            return self.lose_lane(index, why, Loss::Failed, now);
+        }
         let there = !value::is_error(reply)
             || is_about_the_name(left, reply)
-            || (last && !watched && !matches!(word, b"NOAUTH" | b"NOPERM" | b"DENIED" | b"ERR"));
+            || (last
+                && !watched
+                && !of_replica
+                && !matches!(word, b"NOAUTH" | b"NOPERM" | b"DENIED" | b"ERR"));
         if !there {
             let text = String::from_utf8_lossy(reply.trim_ascii()).replace(['\r', '\n'], " ");
             let text = text.trim_start_matches(['-', '!']).to_owned();
@@ -78,8 +90,12 @@ impl Relay {
         }
         let (pool, shard) = (lane.pool, lane.shard);
         lane.state = LaneState::Ready;
+        let node = lane.replica.as_ref().map(|replica| replica.endpoint.to_string());
         if !std::mem::take(&mut lane.why).is_empty() {
-            self.reports.push_back(Report::LaneUp { pool, shard });
+            self.reports.push_back(match node {
+                Some(node) => Report::ReplicaUp { pool, shard, node },
+                None => Report::LaneUp { pool, shard },
+            });
         }
         if watched {
             return self.begin_watched(index, now);
@@ -94,10 +110,10 @@ impl Relay {
     }
 }
 
-/// HELLO or AUTH, SELECT, ROLE where the primary is watched, a name for the redis-server's CLIENT
-/// LIST, and PING, whose answer is the last: so there is always one to wait for, and an error that
-/// the server says of its own accord (too many clients, protected mode) can not be taken for a
-/// client's reply. Gives their number.
+/// HELLO or AUTH, SELECT, ROLE where the primary is watched and of a replica, a name for the
+/// redis-server's CLIENT LIST, and PING, whose answer is the last: so there is always one to wait
+/// for, and an error that the server says of its own accord (too many clients, protected mode) can
+/// not be taken for a client's reply. Gives their number.
 fn write(lane: &mut Lane, config: &PoolConfig, core: u16) -> u8 {
     let watched = lane.is_watched();
     let out = &mut lane.greeting;
@@ -129,7 +145,7 @@ fn write(lane: &mut Lane, config: &PoolConfig, core: u16) -> u8 {
         encode::request(out, &[b"SELECT", lane.database.to_string().as_bytes()]);
         replies += 1;
     }
-    if watched {
+    if watched || lane.replica.is_some() {
         encode::request(out, &[b"ROLE"]);
         replies += 1;
     }

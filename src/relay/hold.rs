@@ -92,7 +92,8 @@ impl Hold {
 impl Lane {
     /// Bytes of requests that are kept on this lane.
     pub(super) fn kept_bytes(&self) -> usize {
-        self.watch.as_ref().map_or(0, |watch| watch.kept.bytes())
+        let of_replica = self.replica.as_ref().map_or(0, |replica| replica.kept.bytes());
+        self.watch.as_ref().map_or(of_replica, |watch| watch.kept.bytes())
     }
 
     /// Whether requests are in flight, fences aside: those serve nobody.
@@ -108,11 +109,17 @@ impl Lane {
 }
 
 impl Relay {
-    /// Keeps bytes of the newest request of a watched lane. `true`: they are to be sent, too.
+    /// Keeps bytes of the newest request of a lane that is not plain. `true`: they are to be sent,
+    /// too.
     pub(super) fn keep_bytes(&mut self, index: u32, bytes: &[u8]) -> bool {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
+        if let Some(replica) = &mut lane.replica {
+            replica.kept.extend(bytes);
+            self.lane_bytes += bytes.len();
+            return true;
+        }
         let ready = lane.state == LaneState::Ready;
-        let Some(watch) = &mut lane.watch else { return ready };
+        let Some(watch) = &mut lane.watch else { return true };
         if !watch.kept.keeps_newest() {
             return ready;
         }

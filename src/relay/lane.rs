@@ -9,6 +9,7 @@ use crate::base::limits;
 use crate::command::shape::{Asked, Kinds};
 use crate::relay::hold::Watch;
 use crate::relay::private::Private;
+use crate::relay::replicas::ReplicaLane;
 use crate::relay::step::Fence;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyScanner;
@@ -61,10 +62,15 @@ pub(super) struct Lane {
     pub(super) heard_us: u64,
     /// Clients that wait for this lane to drain.
     pub(super) feeders: Vec<ClientId>,
+    /// Replies are paired and passed on, and that is all: neither has anything to be remembered of
+    /// the requests (`watch`, `replica`), nor does its pool read from replicas.
+    pub(super) plain: bool,
     /// Of a lane whose primary is watched.
     pub(super) watch: Option<Box<Watch>>,
     /// Of a lane that is lent to one client at a time.
     pub(super) private: Option<Box<Private>>,
+    /// Of a lane to a replica.
+    pub(super) replica: Option<Box<ReplicaLane>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,8 +168,10 @@ impl Lane {
             fence: Fence::default(),
             heard_us: 0,
             feeders: Vec::new(),
+            plain: true,
             watch: None,
             private: None,
+            replica: None,
         }
     }
 

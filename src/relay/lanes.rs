@@ -32,8 +32,8 @@ impl Relay {
         }
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
         lane.inflight.push_back(token);
-        if let Some(watch) = &mut lane.watch {
-            watch.kept.begin();
+        if !lane.plain {
+            lane.begin_kept();
         }
         if lane.inflight.len() == 1
             && let Some(timeout_ms) = self.pools[lane.pool.index()].config.timeout_ms
@@ -64,7 +64,7 @@ impl Relay {
     #[inline]
     pub(super) fn put_lane(&mut self, index: u32, bytes: &[u8]) {
         let Some(lane) = self.lanes.get(index as usize) else { return };
-        if lane.watch.is_some() && !self.keep_bytes(index, bytes) {
+        if !lane.plain && !self.keep_bytes(index, bytes) {
             return;
         }
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
@@ -78,7 +78,7 @@ impl Relay {
     /// The bytes of a large request that was enqueued, passed on without a copy.
     pub(super) fn put_lane_owned(&mut self, index: u32, bytes: Vec<u8>) {
         let Some(lane) = self.lanes.get(index as usize) else { return };
-        if lane.watch.is_some() && !self.keep_bytes(index, &bytes) {
+        if !lane.plain && !self.keep_bytes(index, &bytes) {
             return self.chunks.give(bytes);
         }
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
@@ -89,9 +89,7 @@ impl Relay {
 
     pub(super) fn put_lane_parts(&mut self, index: u32, parts: &mut Outbox) {
         let Some(lane) = self.lanes.get(index as usize) else { return };
-        if lane.watch.is_some()
-            && !parts.chunks().fold(true, |_, part| self.keep_bytes(index, part))
-        {
+        if !lane.plain && !parts.chunks().fold(true, |_, part| self.keep_bytes(index, part)) {
             return parts.clear(&mut self.chunks);
         }
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
@@ -200,8 +198,11 @@ impl Relay {
     /// Connects a lane wherever its primary is said to be.
     pub(super) fn connect_to_primary(&mut self, index: u32, now_us: u64) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
-        let primary = self.topology.shard(lane.pool, lane.shard).and_then(|s| s.primary.clone());
-        let Some(endpoint) = primary else {
+        let endpoint = match &lane.replica {
+            Some(replica) => Some(replica.endpoint.clone()),
+            None => self.topology.shard(lane.pool, lane.shard).and_then(|s| s.primary.clone()),
+        };
+        let Some(endpoint) = endpoint else {
             lane.why = "no primary is known".to_owned();
             let until_us = now_us + NO_PRIMARY_PAUSE_MS * US_PER_MS;
             lane.state = LaneState::Down { until_us };
@@ -306,6 +307,9 @@ impl Relay {
     /// What a lane's end means: everything in flight fails, with an error that names the shard.
     fn lose_lane_at_its_end(&mut self, index: u32, why: String, loss: Loss, now: Now) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        if lane.replica.is_some() {
+            return self.lose_replica_lane(index, why, loss, now);
+        }
         let (pool, shard) = (lane.pool, lane.shard);
         if matches!(lane.state, LaneState::Leaving { .. }) && self.has_primary(pool, shard) {
             return self.go_over(index, now);
@@ -403,6 +407,9 @@ impl Relay {
 
     /// An error instead of a reply.
     pub(super) fn fail(&mut self, target: Target, error: &[u8], now: Now) {
+        if self.reads_replicas {
+            self.note_answered(target, now);
+        }
         match target {
             Target::Client { client, seq } => self.deliver(client, seq, Reply::Lent(error)),
             Target::Gather { index, generation, part } => {
@@ -418,6 +425,9 @@ impl Relay {
         for lane in &mut self.lanes {
             if let Some(watch) = &mut lane.watch {
                 watch.give_back();
+            }
+            if let Some(replica) = &mut lane.replica {
+                replica.kept.give_back();
             }
             for metric in [
                 ShardMetric::InQueue,

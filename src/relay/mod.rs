@@ -76,6 +76,9 @@ mod private;
 mod query;
 mod random;
 mod refusal;
+mod replicas;
+#[cfg(test)]
+mod replicas_tests;
 #[cfg(test)]
 mod reply_tests;
 mod scan;
@@ -121,7 +124,6 @@ use std::sync::Arc;
 
 use crate::base::buffer::ChunkPool;
 use crate::base::ids::{ClientId, LaneId, PoolId};
-use crate::base::limits::HELD_BACK_BYTES_MAX;
 use crate::base::slab::Slab;
 use crate::base::time::Now;
 use crate::config::model::Config;
@@ -166,6 +168,10 @@ pub struct Relay {
     unwritable: bool,
     /// Some lane is leaving where its shard was.
     leaving: bool,
+    /// Some pool has reads answered by replicas.
+    reads_replicas: bool,
+    /// One of the two before: requests do not all go the shortest way.
+    detours: bool,
     clients: Slab<Client>,
     /// Requests that wait for several replies, or for one that is not passed on as it is.
     gathers: Slab<Gather>,
@@ -173,7 +179,8 @@ pub struct Relay {
     /// Queries of clients here to other cores.
     queries: VecDeque<Queued>,
 
-    /// Each request is looked at before it is taken in: some pool is paused, or somebody monitors.
+    /// Each request is looked at before it is taken in: some pool is paused or reads from replicas,
+    /// or somebody monitors.
     overseen: bool,
     /// When the first pause of a pool ends, `Now::mono_us`.
     pauses_end_us: u64,
@@ -228,6 +235,8 @@ impl Relay {
         let mut holds = Vec::new();
         let numbered = config.pools.iter().zip(0..);
         let pools = numbered.map(|(pool, id)| Pool::new(pool, PoolId(id), &mut holds)).collect();
+        let pools: Vec<Pool> = pools;
+        let reads_replicas = pools.iter().any(|pool| pool.reads.any_replica());
         let latency = LatencyRecorder::new(config.pools.len());
         let mut relay = Relay {
             identity,
@@ -244,11 +253,13 @@ impl Relay {
             paused: false,
             unwritable: false,
             leaving: false,
+            reads_replicas,
+            detours: reads_replicas,
             clients: Slab::default(),
             gathers: Slab::default(),
             scripts: Scripts::default(),
             queries: VecDeque::new(),
-            overseen: false,
+            overseen: reads_replicas,
             pauses_end_us: u64::MAX,
             monitors: Vec::new(),
             viewers: Vec::new(),
@@ -423,35 +434,6 @@ impl Relay {
     /// No client is connected (for the end of a drain).
     pub fn is_quiet(&self) -> bool {
         self.clients.is_empty()
-    }
-
-    /// Whether replies to this client are still to come.
-    pub fn waits(&self, id: ClientId) -> bool {
-        let client = self.clients.get(id.index, id.generation);
-        client.is_some_and(|client| !client.order.is_empty() && !client.blocks())
-    }
-
-    /// Whether more replies are to come, and what waits to be sent is little: the first replies of
-    /// a pipeline over several shards may leave together with the others.
-    pub fn may_hold_back(&self, id: ClientId) -> bool {
-        let client = self.clients.get(id.index, id.generation);
-        client.is_some_and(|client| {
-            !client.order.is_empty()
-                && !client.blocks()
-                && (1..=HELD_BACK_BYTES_MAX).contains(&client.outbox.bytes())
-        })
-    }
-
-    /// Whether a client that has said goodbye (FIN) still waits for replies: it is closed when that
-    /// is over.
-    pub fn owes(&mut self, id: ClientId) -> bool {
-        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return false };
-        client.leaving = true;
-        if client.blocks() {
-            return !client.outbox.is_empty(); // nothing is popped for who does not wait for it
-        }
-        // One that is stalled has requests in its tail that are not taken in yet.
-        !client.order.is_empty() || !client.outbox.is_empty() || client.stall.is_some()
     }
 
     /// The latencies, to be handed over once a second.

@@ -57,8 +57,8 @@ pub(super) struct Viewer {
 }
 
 impl Relay {
-    /// Somebody watches, or a pool is paused: what is to be done before a request is taken in.
-    /// `Some`: it is not.
+    /// Somebody watches, a pool is paused, or one reads from replicas: what is to be done before a
+    /// request is taken in. `Some`: it is not.
     #[cold]
     pub(super) fn oversee(
         &mut self,
@@ -67,7 +67,7 @@ impl Relay {
         request: &Request<'_>,
         now: Now,
     ) -> Option<Outcome> {
-        if self.postpone(id, Some(command)) {
+        if self.postpone(id, Some(command)) || (command.may_write() && self.write_waits(id)) {
             return Some(Outcome::Postponed);
         }
         let monitors = self.client(id).is_some_and(|client| client.monitors);
@@ -93,7 +93,7 @@ impl Relay {
         request: &Request<'_>,
         now: Now,
     ) -> Option<Outcome> {
-        if self.postpone(id, None) {
+        if self.postpone(id, None) || self.write_waits(id) {
             return Some(Outcome::Postponed);
         }
         if self.client(id).is_some_and(|client| client.monitors) {
@@ -104,8 +104,10 @@ impl Relay {
     }
 
     pub(super) fn note_overseen(&mut self) {
-        self.overseen =
-            self.pauses_end_us != u64::MAX || !self.monitors.is_empty() || !self.viewers.is_empty();
+        self.overseen = self.pauses_end_us != u64::MAX
+            || !self.monitors.is_empty()
+            || !self.viewers.is_empty()
+            || self.reads_replicas;
     }
 
     /// MONITOR: once what the client asked for before is answered.

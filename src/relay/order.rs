@@ -109,7 +109,7 @@ impl Order {
         {
             self.slots = slots;
         }
-        let seq = self.first.wrapping_add(self.slots.len() as u32);
+        let seq = self.next();
         if self.replies == Replies::On {
             self.slots.push_back(Slot::Waiting);
         } else {
@@ -135,6 +135,19 @@ impl Order {
         if self.replies == Replies::SkipNext {
             self.replies = Replies::On;
         }
+    }
+
+    /// The sequence number of the slot that comes next.
+    #[inline]
+    pub(super) fn next(&self) -> u32 {
+        self.first.wrapping_add(self.slots.len() as u32)
+    }
+
+    /// How many slots are before that of `seq`; `None`: it has left.
+    #[inline]
+    pub(super) fn place(&self, seq: u32) -> Option<usize> {
+        let before = seq.wrapping_sub(self.first) as usize;
+        (before < self.slots.len()).then_some(before)
     }
 
     /// Whether the reply for `seq` is the next to leave.

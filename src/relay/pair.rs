@@ -8,7 +8,8 @@ use crate::relay::client::{Client, Phase, Stall};
 use crate::relay::lane::{Flow, LaneState, NEVER_US, Target, Token};
 use crate::relay::order::{EARLY_REPLY_BYTES_MAX, Ready, Replies};
 use crate::relay::plants::{Plant, planted};
-use crate::relay::{Pool, Relay, admit, give_spare, step};
+use crate::relay::pool::Pool;
+use crate::relay::{Relay, admit, give_spare, step};
 use crate::resp::reply::Scanned;
 use crate::stats::cells::{PoolMetric, ShardMetric};
 
@@ -149,7 +150,7 @@ impl Relay {
             self.stats.shard(pool, shard, ShardMetric::LateReplies).add(1);
             return self.drop_kept(index, now);
         }
-        if lane.watch.is_some() && self.take_back(index, token, (kind, reply.bytes()), now) {
+        if !lane.plain && self.mind_reply(index, token, (kind, reply.bytes()), now) {
             return;
         }
         let is_error = kind == b'-' || kind == b'!';

@@ -1,4 +1,5 @@
-//! A pool as one core serves it: its configuration, and what follows from that.
+//! A pool as one core serves it: its configuration, and what follows from that; and the lanes that
+//! lead to its nodes.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::config::model::{KeylessScripts, PoolConfig};
 use crate::relay::hold::Hold;
 use crate::relay::pause::Pause;
 use crate::relay::private::Lending;
+use crate::relay::replicas::{ReadRules, Replicas};
 use crate::resp::Protocol;
 use crate::resp::request::RequestLimits;
 use crate::route::{Router, Rules};
@@ -28,14 +30,17 @@ pub(super) struct Pool {
     pub(super) first_hold: Option<u32>,
     /// Private connections, by shard.
     pub(super) lendings: Vec<Lending>,
+    pub(super) reads: ReadRules,
 }
 
 /// The lanes of one pool for one protocol version and one database: those of shard `s` stand at
 /// `first + s × lanes_per_node`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct LaneSet {
     pub(super) first: u32,
     pub(super) lanes_per_node: u32,
+    /// By shard, of a pool that reads from replicas; else empty.
+    pub(super) replicas: Vec<Replicas>,
 }
 
 impl Pool {
@@ -53,6 +58,7 @@ impl Pool {
             router: Router::new(config),
             limits: limits(config),
             lane_sets: AHashMap::default(),
+            reads: ReadRules::new(config),
             config: config.clone(),
         }
     }
@@ -62,6 +68,7 @@ impl Pool {
         let before = std::mem::replace(&mut self.config, config.clone());
         self.limits = limits(config);
         self.keyless = keyless(config);
+        self.reads = ReadRules::new(config);
         if Rules::from(&*before) != Rules::from(&**config) {
             self.router = Router::new(config); // many shards take milliseconds
         }

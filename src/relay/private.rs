@@ -21,11 +21,12 @@ use std::collections::VecDeque;
 use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
 use crate::base::limits::PRIVATE_IDLE_MS;
 use crate::base::time::{Now, US_PER_MS};
+use crate::relay::Relay;
 use crate::relay::api::{Ask, Report};
 use crate::relay::lane::{Lane, LaneState, Target, Token, backoff_ms};
 use crate::relay::lanes::Loss;
 use crate::relay::plants::{Plant, planted};
-use crate::relay::{LaneSet, Relay};
+use crate::relay::pool::LaneSet;
 use crate::stats::cells::ShardMetric;
 
 /// What a private connection has beside a lane that is shared.
@@ -298,6 +299,7 @@ impl Relay {
             idle_since_us: now.mono_us,
             blocks_until_us: None,
         }));
+        lane.plain = !self.pool(pool).reads.any_replica();
         let index = match self.privates.spare.pop() {
             Some(index) => {
                 // What is still to come of earlier connections must not find it.
@@ -355,7 +357,7 @@ impl Relay {
         if watched && loss != Loss::Moved && loss != Loss::TurnedAway {
             self.doubt(pool, shard, Some(&why), now);
             // A shared lane looks after it from now on: that the doubt is told again, say.
-            let LaneSet { first, lanes_per_node } = self.lane_sets[set as usize];
+            let LaneSet { first, lanes_per_node, .. } = self.lane_sets[set as usize];
             let shared = first + u32::from(shard.0) * lanes_per_node;
             if self.lanes[shared as usize].state == LaneState::Idle {
                 self.connect_lane(shared, now.mono_us);

@@ -166,6 +166,9 @@ impl Relay {
 
     pub(super) fn give_up_oldest(&mut self, index: u32) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        if let Some(replica) = &mut lane.replica {
+            self.lane_bytes = self.lane_bytes.saturating_sub(replica.kept.pop());
+        }
         let Some(watch) = &mut lane.watch else { return };
         let bytes = watch.kept.pop();
         self.holds[watch.hold as usize].kept_bytes -= bytes;
@@ -198,7 +201,11 @@ impl Relay {
 
     /// Whether the reply under way is one that will be asked for again: nobody hears this one.
     pub(super) fn takes_back_reply(&self, index: u32) -> bool {
-        let watch = self.lanes.get(index as usize).and_then(|lane| lane.watch.as_ref());
+        let lane = self.lanes.get(index as usize);
+        if lane.is_some_and(|lane| lane.replica.is_some()) {
+            return matches!(lane.and_then(|lane| lane.scanner.kind()), Some(b'-' | b'!'));
+        }
+        let watch = lane.and_then(|lane| lane.watch.as_ref());
         let oldest = watch.filter(|watch| watch.is_refusing()).and_then(|w| w.kept.oldest());
         oldest.is_some_and(|bytes| repeat_of(bytes) == Repeat::Always)
     }

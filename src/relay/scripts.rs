@@ -152,8 +152,8 @@ impl Relay {
         if self.unwritable && command.may_write() && self.refuse_write(id, &[shard]) {
             return Outcome::Done;
         }
+        self.note_write(id, Some(shard));
         let Some(client) = self.client(id) else { return Outcome::Done };
-        client.writes.note(shard);
         let lane_set = client.lane_set;
         let lane = self.lane_of(lane_set, shard, id);
         if self.scripts.note_loaded(pool, shard, script.digest)

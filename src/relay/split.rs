@@ -98,7 +98,7 @@ impl Relay {
         let Some(client) = self.client(id) else { return };
         let (pool, lane_set) = (client.pool, client.lane_set);
         for part in &mut parts {
-            part.lane = self.lane_of(lane_set, part.shard, id);
+            part.lane = self.lane_for(id, (lane_set, part.shard), command, now);
         }
         // Known to fail: then no part is sent, rather than done on some shards.
         if let Some(refuses) = parts.iter().find(|part| !self.may_enqueue(part.lane, now.mono_us)) {
@@ -109,9 +109,8 @@ impl Relay {
             self.answer(id, |out| out.extend_from_slice(&error));
             return;
         }
-        let Some(client) = self.client(id) else { return };
         if command.may_write() {
-            parts.iter().for_each(|part| client.writes.note(part.shard));
+            parts.iter().for_each(|part| self.note_write(id, Some(part.shard)));
         }
         self.stats.pool(pool, PoolMetric::Fragments).add(parts.len() as u64);
         let (kind, args_a_key) = match split {

@@ -120,8 +120,8 @@ impl Relay {
             since_us: before_us.max(self.turn_us),
             asked: Asked::of(Family::Connection, b"$"),
         });
-        if let Some(watch) = &mut lane.watch {
-            watch.kept.begin(); // and nothing of it is kept: it belongs to this connection
+        if !lane.plain {
+            lane.begin_kept(); // and nothing of it is kept: it belongs to this connection
         }
         let text = lane.fence.text();
         for part in [FENCE_HEAD, &text, b"\r\n"] {

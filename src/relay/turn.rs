@@ -114,6 +114,9 @@ impl Relay {
             }
             LaneState::Ready | LaneState::Stopped => {
                 let timeout_ms = self.pools[lane.pool.index()].config.timeout_ms?;
+                if lane.replica.is_some() {
+                    return self.sweep_replica(index, timeout_ms, now);
+                }
                 self.expire(index, timeout_ms * US_PER_MS, now)
             }
         }

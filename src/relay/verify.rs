@@ -35,11 +35,11 @@ impl Relay {
         known.primary.is_some() && (fresh || planted(Plant::TrustAgain))
     }
 
-    /// The lanes of a shard, of all protocol versions and databases.
+    /// The lanes to a shard's primary, of all protocol versions and databases.
     fn lanes_of(&self, pool: PoolId, shard: ShardId) -> Vec<u32> {
         let of_shard = |index: &u32| {
             let lane = &self.lanes[*index as usize];
-            (lane.pool, lane.shard) == (pool, shard)
+            (lane.pool, lane.shard) == (pool, shard) && lane.replica.is_none()
         };
         (0..self.lanes.len() as u32).filter(of_shard).collect()
     }
@@ -188,6 +188,7 @@ impl Relay {
         }
         self.paused = paused_any;
         self.unwritable = unwritable_any;
+        self.detours = self.unwritable || self.reads_replicas;
     }
 
     /// Connects a lane that waits for a verification, if there is one; after failures in a row not

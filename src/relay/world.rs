@@ -74,6 +74,8 @@ pub(super) struct Store {
     /// Says to ROLE that it is no primary, and answers every request (PING, too, if that says
     /// `LOADING`) with this error.
     pub(super) refusal: Option<&'static str>,
+    /// It is a replica, and says so to ROLE with this state of its link.
+    pub(super) replica: Option<&'static str>,
     /// What every script says.
     pub(super) script_says: Option<&'static str>,
     /// It has one database only.
@@ -101,6 +103,10 @@ impl Store {
         }
         match name.as_str() {
             "SELECT" if self.one_database => encode::error(out, "ERR DB index is out of range"),
+            "ROLE" if self.replica.is_some() => {
+                let link = self.replica.unwrap_or_default();
+                encode::request(out, &[b"slave", b"host", b"6379", link.as_bytes(), b"0"]);
+            }
             "ROLE" => {
                 let primary = self.refusal.is_none_or(|refusal| refusal.starts_with("LOADING"));
                 encode::array_header(out, 1);

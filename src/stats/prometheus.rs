@@ -20,11 +20,11 @@ use crate::base::ids::{PoolId, ShardId};
 use crate::base::time::US_PER_S;
 use crate::config::model::Config;
 use crate::stats::cells::{
-    CoreMetric, CoreStats, Metric, PoolMetric, ShardMetric, pool_total, shard_total,
+    Cell, CoreMetric, CoreStats, Metric, PoolMetric, ShardMetric, pool_total, shard_total,
 };
 use crate::stats::latency::{BUCKETS_US, LATENCY_HELP, LATENCY_NAME, LatencyFigures};
 use crate::stats::table::{Kind, Unit};
-use crate::stats::watch::{WatchMetric, WatchStats};
+use crate::stats::watch::{ReplicaMetric, WatchMetric, WatchStats};
 
 /// The content type of [`Exposition::into_text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -129,25 +129,42 @@ impl Exposition {
         Ok(())
     }
 
-    /// Of watched pools only.
+    /// Of watched pools, and those that read from replicas.
     fn encode_watched(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        if self.config.pools.iter().all(|pool| pool.sentinel.is_none()) {
-            return Ok(());
+        let pools = &self.config.pools;
+        if pools.iter().any(|pool| pool.sentinel.is_some()) {
+            for metric in WatchMetric::ALL {
+                let cell = |pool, shard| self.watch.cell(pool, shard, *metric);
+                self.encode_rows(encoder, metric.metric(), cell)?;
+            }
         }
-        for metric in WatchMetric::ALL {
-            with_metric(encoder, metric.metric(), |samples| {
-                for (index, pool) in self.config.pools.iter().enumerate() {
-                    for (number, shard) in pool.shards.iter().enumerate() {
-                        let (pool_id, id) = (PoolId(index as u16), ShardId(number as u16));
-                        let Some(cell) = self.watch.cell(pool_id, id, *metric) else { continue };
-                        let labels = [("pool", pool.name.as_str()), ("shard", &shard.name)];
-                        samples.put(&labels, cell.get())?;
-                    }
-                }
-                Ok(())
-            })?;
+        if pools.iter().any(|pool| pool.reads_replicas()) {
+            for metric in ReplicaMetric::ALL {
+                let cell = |pool, shard| self.watch.of_replicas(pool, shard, *metric);
+                self.encode_rows(encoder, metric.metric(), cell)?;
+            }
         }
         Ok(())
+    }
+
+    /// One metric of those shards that have a cell for it.
+    fn encode_rows<'a>(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        metric: &Metric,
+        cell: impl Fn(PoolId, ShardId) -> Option<&'a Cell>,
+    ) -> fmt::Result {
+        with_metric(encoder, metric, |samples| {
+            for (index, pool) in self.config.pools.iter().enumerate() {
+                for (number, shard) in pool.shards.iter().enumerate() {
+                    let (pool_id, id) = (PoolId(index as u16), ShardId(number as u16));
+                    let Some(cell) = cell(pool_id, id) else { continue };
+                    let labels = [("pool", pool.name.as_str()), ("shard", &shard.name)];
+                    samples.put(&labels, cell.get())?;
+                }
+            }
+            Ok(())
+        })
     }
 
     fn encode_latency(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

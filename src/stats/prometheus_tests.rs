@@ -2,13 +2,17 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::command::model::Family;
+use crate::config::model::ReadFrom;
 use crate::config::sample;
 use crate::stats::latency::{LatencyRecorder, LatencyTotals};
 use crate::stats::table;
 
 fn exposition() -> Exposition {
     let config = sample::config(&[("cache", &["s\"1\\", "s2"]), ("queue", &["q"])]);
-    let config = sample::watched(&config);
+    let mut config = Config::clone(&sample::watched(&config));
+    let read_from = ReadFrom::PreferReplica;
+    config.pools.iter_mut().for_each(|pool| Arc::make_mut(pool).read_from = read_from);
+    let config = Arc::new(config);
     let cores: Vec<_> = (0..2).map(|_| CoreStats::new(&config)).collect();
     for core in &cores {
         core.pool(PoolId(0), PoolMetric::ClientConnections).add(4);

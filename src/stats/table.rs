@@ -221,6 +221,14 @@ metrics! {
             "writes answered with: outcome unknown";
         WritesRefused: Counter Count "corelay_shard_writes_refused_total",
             "writes refused because of quorum_required";
+        ReplicaLanes: Gauge Count "corelay_shard_replica_lanes",
+            "lanes to replicas that are connected";
+        ReplicaReads: Counter Count "corelay_shard_replica_reads_total",
+            "reads sent to replicas";
+        ReplicaFallbacks: Counter Count "corelay_shard_replica_fallbacks_total",
+            "reads sent to the primary because no replica could be asked";
+        ReplicaRepeats: Counter Count "corelay_shard_replica_repeats_total",
+            "reads that a replica did not answer, or with an error, and the primary was asked";
     }
 }
 
@@ -256,13 +264,26 @@ metrics! {
     }
 }
 
+metrics! {
+    /// What the sampler knows of the replicas of a shard whose pool reads from them; of no other.
+    ReplicaMetric of Shard {
+        Known: Gauge Count "corelay_shard_replicas_known",
+            "replicas that the sentinels or the configuration name";
+        ReadFrom: Gauge Count "corelay_shard_replicas_in_sync",
+            "replicas that are read from";
+        Lag: Gauge Bytes "corelay_shard_replica_lag_bytes",
+            "bytes that the one of them lacks which is furthest behind";
+    }
+}
+
 /// The whole table: cores', pools', shards'.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
     let cores = CoreMetric::ALL.iter().map(|metric| metric.metric());
     let pools = PoolMetric::ALL.iter().map(|metric| metric.metric());
     let shards = ShardMetric::ALL.iter().map(|metric| metric.metric());
     let watched = WatchMetric::ALL.iter().map(|metric| metric.metric());
-    cores.chain(pools).chain(shards).chain(watched)
+    let replicas = ReplicaMetric::ALL.iter().map(|metric| metric.metric());
+    cores.chain(pools).chain(shards).chain(watched).chain(replicas)
 }
 
 /// The text of `--describe-stats`: every metric with its kind, its help, and its name in

@@ -35,6 +35,7 @@ pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod replicas;
 pub mod root;
 pub mod scene;
 pub mod sentinels;

@@ -29,7 +29,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Generic, [
     // Patterns of BY and GET are looked up by the server among its own keys.
     cmd("sort",        "1.0.0", -2, WRITE | DENYOOM,        Keys::Sort,    special(Special::Sort)).does(&[READS, OVERWRITES]).gives(NUMBER_OR_ARRAY).gives_bare(2, ARRAY).acl_instead(SET | SORTED_SET | LIST | DANGEROUS),
     cmd("sort_ro",     "7.0.0", -2, READONLY | MOVABLEKEYS, KEY,           special(Special::Sort)).gives(ARRAY).acl_instead(SET | SORTED_SET | LIST | DANGEROUS),
-    cmd("touch",       "3.2.1", -2, READONLY | FAST,        ALL_KEYS,      SPLIT_SUM).does(&[LOOKS]).gives(INTEGER),
+    cmd("touch",       "3.2.1", -2, READONLY | FAST,        ALL_KEYS,      SPLIT_SUM).does(&[LOOKS]).gives(INTEGER).at_primary(),
     cmd("ttl",         "1.0.0",  2, READONLY | FAST,        KEY,           FORWARD).gives(INTEGER),
     cmd("type",        "1.0.0",  2, READONLY | FAST,        KEY,           FORWARD).does(&[LOOKS]).gives(STATUS),
     cmd("unlink",      "4.0.0", -2, WRITE | FAST,           ALL_KEYS,      SPLIT_SUM).does(&[REMOVES]).gives(INTEGER),
@@ -39,9 +39,9 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Generic, [
 
 #[rustfmt::skip]
 static OBJECT_COMMANDS: &[Command] = &family(Family::Generic, [
-    cmd("object|encoding", "2.2.3", 3, READONLY, KEY_2,   FORWARD).does(&[LOOKS]).gives(VALUE),
-    cmd("object|freq",     "4.0.0", 3, READONLY, KEY_2,   FORWARD).does(&[LOOKS]).gives(NUMBER_OR_NIL),
+    cmd("object|encoding", "2.2.3", 3, READONLY, KEY_2,   FORWARD).does(&[LOOKS]).gives(VALUE).at_primary(),
+    cmd("object|freq",     "4.0.0", 3, READONLY, KEY_2,   FORWARD).does(&[LOOKS]).gives(NUMBER_OR_NIL).at_primary(),
     cmd("object|help",     "6.2.0", 2, ANYTIME,  NO_KEYS, HELP),
-    cmd("object|idletime", "2.2.3", 3, READONLY, KEY_2,   FORWARD).does(&[LOOKS]).gives(NUMBER_OR_NIL),
-    cmd("object|refcount", "2.2.3", 3, READONLY, KEY_2,   FORWARD).does(&[LOOKS]).gives(NUMBER_OR_NIL),
+    cmd("object|idletime", "2.2.3", 3, READONLY, KEY_2,   FORWARD).does(&[LOOKS]).gives(NUMBER_OR_NIL).at_primary(),
+    cmd("object|refcount", "2.2.3", 3, READONLY, KEY_2,   FORWARD).does(&[LOOKS]).gives(NUMBER_OR_NIL).at_primary(),
 ]);

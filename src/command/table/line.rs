@@ -155,6 +155,7 @@ pub(super) const fn cmd(
         categories: Categories(0),
         reply: Kinds::ANY,
         reply_by_args: ByArgs::Nothing,
+        at_replica: Flags(flags).contains(Flags::READONLY) && !matches!(keys, Keys::None),
         dangerous: false,
         subcommands: &[],
     }
@@ -219,12 +220,18 @@ impl Command {
     pub(super) const fn gives_cursor(mut self) -> Command {
         self.reply = Kinds::of(b"");
         self.reply_by_args = ByArgs::Array(2);
-        self
+        self.at_primary() // where a cursor leads to only the server knows that gave it
     }
 
     /// What it does with its keys: the first, the second …; the last word holds for the rest.
     pub(super) const fn does(mut self, access: &'static [Access]) -> Command {
         self.access = access;
+        self
+    }
+
+    /// Although it reads keys, only the primary's answer is one.
+    pub(super) const fn at_primary(mut self) -> Command {
+        self.at_replica = false;
         self
     }
 

@@ -7,7 +7,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Scripting, [
     cmd("eval",       "2.6.0", -3, SCRIPTED,            counted(2, Script), special(Special::Eval)),
     cmd("eval_ro",    "7.0.0", -3, READONLY | SCRIPTED, counted(2, Script), special(Special::Eval)),
     cmd("evalsha",    "2.6.0", -3, SCRIPTED,            counted(2, Script), special(Special::EvalSha)),
-    cmd("evalsha_ro", "7.0.0", -3, READONLY | SCRIPTED, counted(2, Script), special(Special::EvalSha)),
+    cmd("evalsha_ro", "7.0.0", -3, READONLY | SCRIPTED, counted(2, Script), special(Special::EvalSha)).at_primary(),
     cmd("fcall",      "7.0.0", -3, SCRIPTED,            counted(2, Script), special(Special::Fcall)),
     cmd("fcall_ro",   "7.0.0", -3, READONLY | SCRIPTED, counted(2, Script), special(Special::Fcall)),
     cmd("function",   "7.0.0", -2, 0,                   NO_KEYS,            HELP).with(FUNCTION_COMMANDS),

@@ -134,7 +134,7 @@ static MEMORY_COMMANDS: &[Command] = &family(Family::Server, [
     cmd("memory|malloc-stats", "4.0.0",  2, 0,        NO_KEYS, REFUSE_ADMIN),
     cmd("memory|purge",        "4.0.0",  2, 0,        NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
     cmd("memory|stats",        "4.0.0",  2, 0,        NO_KEYS, REFUSE_ADMIN),
-    cmd("memory|usage",        "4.0.0", -3, READONLY, KEY_2,   FORWARD).does(&[LOOKS]).gives(NUMBER_OR_NIL),
+    cmd("memory|usage",        "4.0.0", -3, READONLY, KEY_2,   FORWARD).does(&[LOOKS]).gives(NUMBER_OR_NIL).at_primary(),
 ]);
 
 #[rustfmt::skip]

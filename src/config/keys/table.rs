@@ -4,17 +4,19 @@ use super::Fallback::{Absent, Bool as Is, Integer as Is64, Required, Text as Wor
 use super::Kind::{
     Address, Addresses, Bool, Choice, Cores, IntegerOrNone, Listens, Masters, Secret, Text,
 };
-use super::Section::{Auth, BackendAuth, Master, Pool, Proxy, Sentinel, Shard};
+use super::Section::{
+    Auth, BackendAuth, Master, Pool, Proxy, ReadFromByFamily as Family, Sentinel, Shard,
+};
 use super::{Fallback, Key, Kind, Section};
 use crate::base::limits;
 use crate::config::names::{
-    DANGEROUS_COMMANDS, DISTRIBUTIONS, FACADES, HASHES, LOG_LEVELS, REPLAYS, SIGNEDNESSES,
-    UNKNOWN_COMMANDS, names,
+    DANGEROUS_COMMANDS, DISTRIBUTIONS, FACADES, HASHES, LOG_LEVELS, READ_FROMS, REPLAYS,
+    SIGNEDNESSES, UNKNOWN_COMMANDS, names,
 };
 
 /// All keys, in the order of the sample file.
 #[rustfmt::skip]
-pub const KEYS: [Key; 58] = [
+pub const KEYS: [Key; 74] = [
     key(Proxy, "cores", Cores, Word("auto"),
         "CPUs, one reactor each: \"auto\" (all this process may run on), a count, or a list of CPU ids"),
     key(Proxy, "admin_listen", Address, Word("127.0.0.1:9180"),
@@ -78,8 +80,12 @@ pub const KEYS: [Key; 58] = [
         "what clients take the pool for: \"none\": one redis; \"cluster\": a Redis Cluster of one node"),
     key(Pool, "facade_address", Address, Word("off"),
         "\"host:port\" that this node is called; \"off\": the address that a client connected to"),
-    key(Pool, "read_from", Choice(&["primary"]), Word("primary"),
-        "which redis-servers answer reads: only primaries can"),
+    key(Pool, "read_from", READ_FROM, Word("primary"),
+        "which redis-server of a shard answers reads; all but \"primary\" may answer from the past"),
+    key(Pool, "replica_lag_max_bytes", within(0, TIB), Is64(limits::REPLICA_LAG_MAX_BYTES),
+        "a replica that lacks more of what its primary has written is not read from"),
+    key(Pool, "read_your_writes_ms", within(0, MS_MAX), Is64(limits::READ_YOUR_WRITES_MS),
+        "so long after a write was answered its client reads from the primary; 0: not even then"),
     key(Pool, "client_connections_max", within(0, 10_000_000), size(limits::CLIENT_CONNECTIONS_MAX),
         "clients over all cores; 0: no bound"),
     key(Pool, "client_idle_timeout_ms", within(0, MS_MAX), Is64(0),
@@ -111,6 +117,8 @@ pub const KEYS: [Key; 58] = [
         "the redis-server: \"host:port\", \"[ipv6]:port\" or \"unix:/path\""),
     key(Shard, "weight", within(1, limits::WEIGHT_MAX as u64), Is64(1),
         "share of the keys, relative to the other shards"),
+    key(Shard, "replicas", Addresses, Absent,
+        "its replicas as \"host:port\", for read_from; sentinels name those of theirs"),
 
     key(Sentinel, "addresses", Addresses, Required,
         "sentinels as \"host:port\"; they name the others"),
@@ -137,7 +145,23 @@ pub const KEYS: [Key; 58] = [
         "ACL user on the redis-servers; absent: AUTH with the password alone"),
     key(BackendAuth, "password", Secret, Required,
         "what the redis-servers ask for"),
+
+    key(Family, "string", READ_FROM, Absent, "instead of read_from: GET, MGET, STRLEN …"),
+    key(Family, "bitmap", READ_FROM, Absent, "GETBIT, BITCOUNT …"),
+    key(Family, "hash", READ_FROM, Absent, "HGET, HGETALL …; not HSCAN"),
+    key(Family, "list", READ_FROM, Absent, "LRANGE, LLEN …"),
+    key(Family, "set", READ_FROM, Absent, "SMEMBERS, SISMEMBER …; not SSCAN"),
+    key(Family, "sorted-set", READ_FROM, Absent, "ZRANGE, ZSCORE …; not ZSCAN"),
+    key(Family, "stream", READ_FROM, Absent, "XRANGE, XREAD …"),
+    key(Family, "geo", READ_FROM, Absent, "GEOSEARCH, GEODIST …"),
+    key(Family, "hyperloglog", READ_FROM, Absent, "PFCOUNT"),
+    key(Family, "array", READ_FROM, Absent, "ARGET …"),
+    key(Family, "generic", READ_FROM, Absent, "EXISTS, TTL, TYPE, DUMP, SORT_RO …; not TOUCH, OBJECT"),
+    key(Family, "scripting", READ_FROM, Absent, "EVAL_RO, FCALL_RO; not EVALSHA_RO"),
+    key(Family, "module", READ_FROM, Absent, "JSON.GET, TS.RANGE, BF.EXISTS …"),
 ];
+
+const READ_FROM: Kind = Choice(&names(&READ_FROMS));
 
 const fn key(
     section: Section,

@@ -86,6 +86,7 @@ fn every_key_is_in_the_sample_with_its_default() {
             Section::Master => table(sentinel.get("masters").unwrap().get_ref()),
             Section::Auth => table(pool.get("auth").unwrap().get_ref()),
             Section::BackendAuth => table(pool.get("backend_auth").unwrap().get_ref()),
+            Section::ReadFromByFamily => table(pool.get("read_from_by_family").unwrap().get_ref()),
         };
         for key in KEYS.iter().filter(|key| key.section == section) {
             let value = written.get(key.name);
@@ -120,6 +121,7 @@ fn the_table_of_keys_is_consistent() {
                 assert!(min < max && (min..=max).contains(&value), "{}", key.name);
             }
             (Kind::Choice(names), Fallback::Text(word)) => assert!(names.contains(&word)),
+            (Kind::Choice(_), Fallback::Absent) => {}
             (Kind::Choice(_), _) => panic!("{} needs a default", key.name),
             (Kind::Bool, default) => assert!(matches!(default, Fallback::Bool(_))),
             _ => {}

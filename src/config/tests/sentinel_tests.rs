@@ -49,7 +49,7 @@ fn what_is_wrong_with_sentinels_is_told_at_once() {
     for part in [
         "c.toml:6: pool.sentinel.addresses = \"s1\": the port is missing; write \"host:port\"",
         "c.toml:6: pool.sentinel.addresses = \"unix:/a\"",
-        "c.toml:6: pool.sentinel.addresses = \"s2:1\": this sentinel is listed twice",
+        "c.toml:6: pool.sentinel.addresses = \"s2:1\": this address is listed twice",
         "c.toml:6: pool.sentinel.addresses = 5: expected a text in quotes, found a number",
         "c.toml:7: pool.sentinel.masters = \"a\": this name is used twice",
         "c.toml:7: pool.sentinel.masters = \"b c\": the name of a master has no blanks",
@@ -83,7 +83,7 @@ fn a_pool_has_shards_or_masters_and_at_least_one() {
     }
     let many: Vec<_> = (1..=33).map(|port| format!("\"s:{port}\"")).collect();
     let text = format!("addresses = [{}]\nmasters = [\"a\"]", many.join(","));
-    assert!(told(toml(&watched_with("", &text))).contains("33 sentinels, at most 32"));
+    assert!(told(toml(&watched_with("", &text))).contains("33 addresses, at most 32"));
 }
 
 #[test]

@@ -84,14 +84,6 @@ fn a_wrong_type_is_named_and_a_secret_never_shown() {
 }
 
 #[test]
-fn what_a_later_version_serves_is_refused_not_ignored() {
-    let told = told(toml(&pool_with("read_from = \"prefer-replica\"")));
-    let part = "c.toml:4: pool.read_from = \"prefer-replica\": unknown read from; use \"primary\"";
-    assert!(told.contains(part), "{part}\nnot in\n{told}");
-    assert!(toml(&pool_with("read_from = \"primary\"")).is_ok());
-}
-
-#[test]
 fn keys_in_the_wrong_place_and_keys_of_nutcracker_are_explained() {
     let told = told(toml(
         &("timeout_ms = 5\n".to_owned()

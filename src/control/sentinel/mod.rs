@@ -22,10 +22,10 @@ mod pace;
 mod promotion;
 mod sentinels;
 mod tell;
-mod verdict;
+pub(super) mod verdict;
 mod watch;
-mod wire;
-mod words;
+pub(super) mod wire;
+pub(super) mod words;
 
 use std::io;
 use std::sync::Arc;

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 
 /// Where a sentinel says that something is; the host may be a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Address {
-    pub(super) host: String,
-    pub(super) port: u16,
+pub(in crate::control) struct Address {
+    pub(in crate::control) host: String,
+    pub(in crate::control) port: u16,
 }
 
 /// What one sentinel says of one master.

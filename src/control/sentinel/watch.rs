@@ -338,7 +338,7 @@ impl Watch {
         let Some(shard) = self.shards.get_mut(at) else { return };
         let Some(current) = shard.master.in_force.clone() else { return };
         let epoch = self.publisher.change_shard(shard.pool, shard.shard, |published| {
-            published.primary = Some(NodeEndpoint::Tcp(current.at));
+            published.set_primary(NodeEndpoint::Tcp(current.at));
             published.verified = current.verified;
             published.writable = current.writable;
             published.paused = current.paused.unwrap_or(published.paused);

@@ -21,7 +21,7 @@ const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 const READ_BYTES: usize = 16 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(in crate::control) struct Wire {
     stream: TcpStream,
     /// What was read and not handed out; the scanner has seen the first `scanned` bytes of it.
     buffer: Vec<u8>,
@@ -32,7 +32,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Connects and authenticates.
-    pub(super) async fn connect(
+    pub(in crate::control) async fn connect(
         address: SocketAddr,
         credentials: Option<&Credentials>,
     ) -> io::Result<Wire> {
@@ -71,7 +71,10 @@ impl Wire {
     }
 
     /// The replies to these requests.
-    pub(super) async fn ask(&mut self, requests: &[&[&[u8]]]) -> io::Result<Vec<Vec<u8>>> {
+    pub(in crate::control) async fn ask(
+        &mut self,
+        requests: &[&[&[u8]]],
+    ) -> io::Result<Vec<Vec<u8>>> {
         self.send(requests).await?;
         let mut replies = Vec::with_capacity(requests.len());
         for _ in requests {
@@ -80,14 +83,14 @@ impl Wire {
         Ok(replies)
     }
 
-    pub(super) async fn send(&mut self, requests: &[&[&[u8]]]) -> io::Result<()> {
+    pub(in crate::control) async fn send(&mut self, requests: &[&[&[u8]]]) -> io::Result<()> {
         let mut out = Vec::new();
         requests.iter().for_each(|request| encode::request(&mut out, request));
         self.stream.write_all(&out).await
     }
 
     /// The next reply or message; nothing is lost if the caller stops waiting.
-    pub(super) async fn next(&mut self) -> io::Result<Vec<u8>> {
+    pub(in crate::control) async fn next(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let unseen = self.buffer.get(self.scanned..).unwrap_or_default();
             match self.scanner.scan(unseen).map_err(io::Error::other)? {
@@ -112,13 +115,13 @@ impl Wire {
 /// Looks up a host name, one question at a time: one that hangs is waited for again, not asked
 /// again.
 #[derive(Debug, Default)]
-pub(super) struct Lookup {
+pub(in crate::control) struct Lookup {
     pending: Option<(Address, JoinHandle<io::Result<Vec<SocketAddr>>>)>,
 }
 
 impl Lookup {
     /// The addresses of a host; itself, if it is one.
-    pub(super) async fn addresses(
+    pub(in crate::control) async fn addresses(
         &mut self,
         of: &Address,
         deadline: Duration,

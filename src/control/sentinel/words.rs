@@ -12,6 +12,20 @@ pub(super) struct Named {
     pub(super) id: Option<String>,
 }
 
+/// A replica, as a sentinel or the configuration lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::control) struct Listed {
+    pub(in crate::control) address: Address,
+    /// Why the sentinel would not use it.
+    pub(in crate::control) trouble: Option<String>,
+}
+
+impl Listed {
+    pub(in crate::control) fn at(host: &str, port: u16) -> Listed {
+        Listed { address: Address { host: host.to_owned(), port }, trouble: None }
+    }
+}
+
 /// What a node says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -84,6 +98,25 @@ pub(super) fn named(reply: &[u8]) -> Vec<Named> {
     };
     sentinels.filter_map(one).collect()
 }
+
+/// The replicas that SENTINEL SLAVES lists; `None`: it does not know the master. Those that are not to
+/// be announced are not in it. Of the link to the primary, which it looked at up to 10 s ago, the
+/// replica itself is asked.
+pub(in crate::control) fn replicas(reply: &[u8]) -> Option<Vec<Listed>> {
+    let one = |reply: &[u8]| {
+        let (host, port) = (field(reply, "ip")?, field(reply, "port")?.parse().ok()?);
+        let address = Address { host, port };
+        let announced = field(reply, "replica-announced").is_none_or(|yes| yes != "0");
+        let flags = field(reply, "flags").unwrap_or_default();
+        let bad = flags.split(',').find(|flag| DOWN.contains(flag));
+        let trouble = bad.map(|flag| format!("a sentinel says {flag}"));
+        (address.is_usable() && announced).then_some(Listed { address, trouble })
+    };
+    Some(value::elements(reply)?.filter_map(one).collect())
+}
+
+/// Flags of a node that a sentinel can not reach.
+const DOWN: [&str; 3] = ["s_down", "o_down", "disconnected"];
 
 /// The reply of SENTINEL MYID; `None` from sentinels before 6.2, which do not know it.
 pub(super) fn id(reply: &[u8]) -> Option<String> {
@@ -180,7 +213,7 @@ fn field(reply: &[u8], name: &str) -> Option<String> {
 }
 
 /// An error reply as words for the log.
-pub(super) fn refuse_error(reply: &[u8]) -> Result<(), String> {
+pub(in crate::control) fn refuse_error(reply: &[u8]) -> Result<(), String> {
     match value::is_error(reply) {
         true => Err(String::from_utf8_lossy(value::error_text(reply)).into_owned()),
         false => Ok(()),

@@ -306,3 +306,39 @@ fn a_redis_server_that_comes_back_is_waited_for() {
         other.exchange(&["PING"]) == Value::Simple("PONG".to_owned())
     });
 }
+
+#[test]
+fn a_reload_moves_who_blocks_to_the_other_address() {
+    let stack = Stack::start(1, &Options::default());
+    let (next, mut other) = (Redis::start(&[]), stack.client());
+    let (mut clients, mut behind) = ([stack.client(), stack.client()], next.client());
+    clients[0].request(&["BLPOP", "queue", "0"]);
+    clients[1].request(&["BLPOP", "queue", "30"]);
+    wait_until(PATIENCE, "they block", || blocked(&mut other) == 2);
+    let [before, after] = [stack.shards[0].address(), next.address()].map(|it| it.to_string());
+    stack.proxy.edit(|text| text.replace(&before, &after));
+    let (taken, said) = stack.proxy.reload(&[]);
+    assert!(taken, "{said}");
+    wait_until(PATIENCE, "they block there", || blocked(&mut behind) == 2);
+    behind.exchange(&["RPUSH", "queue", "one", "two"]);
+    let heard: BTreeSet<String> =
+        clients.iter_mut().map(|client| client.read_reply().items()[1].text()).collect();
+    assert_eq!(heard.into_iter().collect::<Vec<_>>(), ["one", "two"]);
+}
+
+/// At the end of a drain who still blocks is closed; what is pushed afterwards is not popped for it.
+#[test]
+fn a_drain_ends_who_blocks() {
+    let mut stack = Stack::start(1, &Options::default());
+    let mut client = stack.client();
+    client.set_patience(Duration::from_secs(30));
+    client.request(&["BLPOP", "queue", "0"]);
+    let mut other = stack.client();
+    wait_until(PATIENCE, "it blocks", || blocked(&mut other) == 1);
+    stack.proxy.process().signal("TERM");
+    client.expect_closed();
+    wait_until(PATIENCE, "the proxy ends", || stack.proxy.process().ended().is_some());
+    let mut behind = stack.shards[0].client();
+    assert_eq!(behind.exchange(&["RPUSH", "queue", "element"]), Value::Integer(1));
+    assert_eq!(behind.exchange(&["LPOP", "queue"]), Value::bulk("element"));
+}

@@ -53,6 +53,9 @@ impl Relay {
                 LaneState::Idle => continue,
                 LaneState::Down { .. } => {}
                 _ if lane.private.is_some() && !planted(Plant::KeepFenced) => {
+                    if readdressed && self.owes_half(index) {
+                        continue;
+                    }
                     self.lose_lane(index, "The primary has moved".to_owned(), Loss::Moved, now);
                     continue;
                 }

@@ -20,6 +20,9 @@ use crate::stats::cells::ShardMetric;
 /// earlier), ms.
 const NO_PRIMARY_PAUSE_MS: u64 = 1_000;
 
+/// The process has no descriptor for one more connection.
+const EMFILE: i32 = 24;
+
 impl Relay {
     /// Enqueues a request of `bytes` to come on a lane: takes its place in the order of replies.
     /// `false`: the lane is down; [`Relay::lane_error`] says why.
@@ -284,6 +287,8 @@ impl Relay {
         }
         let (why, loss) = match end {
             LaneEnd::Eof => ("Connection closed by server".to_owned(), Loss::Eof),
+            // That says nothing of the server.
+            LaneEnd::Error(EMFILE) => (error_text(EMFILE), Loss::TurnedAway),
             LaneEnd::Error(number) => (error_text(number), Loss::Failed),
         };
         self.lose_lane_at_its_end(id.index, why, loss, now);
@@ -456,7 +461,7 @@ impl Relay {
 pub(super) enum Loss {
     Eof,
     Failed,
-    /// The server answered the hand-shake with an error.
+    /// The server answered the hand-shake with an error, or was not asked for want of descriptors.
     TurnedAway,
     /// Nothing came for a whole deadline.
     Overdue,

@@ -103,6 +103,9 @@ mod sim_sentinels;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 pub(crate) mod sim_tests;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
+mod sim_wires;
 mod spares;
 mod split;
 mod step;

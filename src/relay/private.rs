@@ -18,22 +18,21 @@
 
 use std::collections::VecDeque;
 
-use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
+use crate::base::ids::{ClientId, PoolId, ShardId};
 use crate::base::limits::PRIVATE_IDLE_MS;
 use crate::base::time::{Now, US_PER_MS};
 use crate::relay::Relay;
-use crate::relay::api::{Ask, Report};
-use crate::relay::lane::{Lane, LaneState, Target, Token, backoff_ms};
+use crate::relay::api::Report;
+use crate::relay::lane::{Lane, LaneState, Target, Token};
 use crate::relay::lanes::Loss;
 use crate::relay::plants::{Plant, planted};
-use crate::relay::pool::LaneSet;
 use crate::stats::cells::ShardMetric;
 
 /// What a private connection has beside a lane that is shared.
 #[derive(Debug)]
 pub(super) struct Private {
     /// Its protocol version and database.
-    set: u32,
+    pub(super) set: u32,
     /// Its primary is watched: the hand-shake asks for its ROLE.
     pub(super) watched: bool,
     /// Who has it; also while it is being connected for somebody.
@@ -43,6 +42,8 @@ pub(super) struct Private {
     /// What was asked on it blocks, and is given up at this time; `None`: nothing that was asked
     /// may block.
     pub(super) blocks_until_us: Option<u64>,
+    /// Its shard has another address now: it is closed when the reply that is under way is over.
+    pub(super) outdated: bool,
 }
 
 /// The private connections of one shard, on this core.
@@ -182,7 +183,8 @@ impl Relay {
         private.blocks_until_us = None;
         private.idle_since_us = now.mono_us;
         let (pool, shard, client) = (lane.pool, lane.shard, private.client.take());
-        let untouched = lane.state == LaneState::Ready
+        let untouched = !private.outdated
+            && lane.state == LaneState::Ready
             && lane.inflight.is_empty()
             && lane.tail.is_empty()
             && lane.output_bytes() == 0;
@@ -298,6 +300,7 @@ impl Relay {
             client: None,
             idle_since_us: now.mono_us,
             blocks_until_us: None,
+            outdated: false,
         }));
         lane.plain = !self.pool(pool).reads.any_replica();
         let index = match self.privates.spare.pop() {
@@ -340,98 +343,6 @@ impl Relay {
         }
     }
 
-    /// Its connection has ended, or was never there; `orphans` were not answered.
-    pub(super) fn lose_private(
-        &mut self,
-        index: u32,
-        loss: Loss,
-        orphans: VecDeque<Token>,
-        now: Now,
-    ) {
-        let lane = &mut self.lanes[index as usize];
-        let (pool, shard, why) = (lane.pool, lane.shard, std::mem::take(&mut lane.why));
-        let Some(private) = &mut lane.private else { return };
-        let (client, watched, set) = (private.client.take(), private.watched, private.set);
-        self.retire(index);
-        self.note_private_loss((pool, shard), (loss, &why), now);
-        if watched && loss != Loss::Moved && loss != Loss::TurnedAway {
-            self.doubt(pool, shard, Some(&why), now);
-            // A shared lane looks after it from now on: that the doubt is told again, say.
-            let LaneSet { first, lanes_per_node, .. } = self.lane_sets[set as usize];
-            let shared = first + u32::from(shard.0) * lanes_per_node;
-            if self.lanes[shared as usize].state == LaneState::Idle {
-                self.connect_lane(shared, now.mono_us);
-            }
-        }
-        self.privates.lenders.push((pool, shard));
-        let Some(id) = client else { return };
-        if let Some(client) = self.client(id) {
-            client.loan = Loan::None;
-        }
-        self.on_loan_lost(id, (shard, loss), &orphans, now);
-    }
-
-    fn note_private_loss(
-        &mut self,
-        (pool, shard): (PoolId, ShardId),
-        (loss, why): (Loss, &str),
-        now: Now,
-    ) {
-        let random = self.random.next();
-        let lending = self.lending(pool, shard);
-        if loss == Loss::Moved {
-            (lending.failures, lending.again_us) = (0, now.mono_us);
-            return;
-        }
-        lending.turned_away = loss == Loss::TurnedAway;
-        lending.down_since_us.get_or_insert(now.mono_us);
-        // Those that are lost together count once.
-        if now.mono_us >= lending.again_us {
-            lending.failures = lending.failures.saturating_add(1);
-            let pause_us = match lending.failures {
-                1 => 0,
-                failures => random % (backoff_ms(failures) * US_PER_MS),
-            };
-            lending.again_us = now.mono_us + pause_us;
-        }
-        if lending.why != why {
-            why.clone_into(&mut lending.why);
-            let why = why.to_owned();
-            self.reports.push_back(Report::LaneDown { pool, shard, why });
-        }
-    }
-
-    /// Closes a private connection that nobody has.
-    pub(super) fn close_private(&mut self, index: u32) {
-        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
-        self.asks.push_back(Ask::CloseLane(LaneId { index, generation: lane.generation }));
-        let connected = lane.is_connected();
-        if connected {
-            let cell = self.stats.shard(lane.pool, lane.shard, ShardMetric::ServerConnections);
-            cell.sub(1);
-        }
-        lane.inflight.clear();
-        lane.expired = 0;
-        self.lane_bytes = self.lane_bytes.saturating_sub(lane.outbox.bytes());
-        lane.outbox.clear(&mut self.chunks);
-        self.end_connection(index, connected);
-        self.retire(index);
-    }
-
-    /// Its place is free for the next private connection.
-    fn retire(&mut self, index: u32) {
-        let lane = &mut self.lanes[index as usize];
-        lane.state = LaneState::Idle;
-        let (pool, shard) = (lane.pool, lane.shard);
-        if let Some(private) = &mut lane.private {
-            (private.client, private.blocks_until_us) = (None, None);
-        }
-        let lending = self.lending(pool, shard);
-        lending.connections -= 1;
-        lending.free.retain(|free| *free != index);
-        self.privates.spare.push(index);
-    }
-
     // --- what borrowers hear -----------------------------------------------------------------
 
     /// The client, which had to wait, has the private connection `lane` now: it is Ready.
@@ -446,7 +357,7 @@ impl Relay {
 
     /// The client's private connection was lost, or could not be made; it has none now. `orphans`:
     /// what was not answered on it.
-    fn on_loan_lost(
+    pub(super) fn on_loan_lost(
         &mut self,
         id: ClientId,
         (shard, loss): (ShardId, Loss),

@@ -7,6 +7,7 @@ use crate::relay::api::{ClientEnd, Dirty, Peer};
 use crate::relay::order::Replies;
 use crate::relay::sim_model::{DIGEST, Expect, KEYS, Player};
 use crate::relay::sim_tests::Simulation;
+use crate::relay::sim_wires::{is_popped, popped};
 use crate::resp::encode;
 use crate::resp::reply::{ReplyScanner, Scanned};
 
@@ -49,6 +50,9 @@ impl Simulation {
     pub(super) fn think(&mut self, at: usize) {
         let (resp3, database) = (self.players[at].resp3, self.players[at].database);
         self.thinking = self.players[at].id;
+        if self.below(6) == 0 {
+            return self.think_of_queues(at);
+        }
         let count = 1 + self.below(4);
         let keys: Vec<String> =
             (0..count).map(|_| format!("d{database}k{}", self.random.below(KEYS))).collect();
@@ -147,6 +151,10 @@ impl Simulation {
                 Expect::Exactly(pong)
             }
         };
+        self.say_words(at, &words, expect);
+    }
+
+    pub(super) fn say_words(&mut self, at: usize, words: &[Vec<u8>], expect: Expect) {
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         let player = &mut self.players[at];
         encode::request(&mut player.to_say, &words);
@@ -219,8 +227,17 @@ impl Simulation {
             let text = String::from_utf8_lossy(&reply[..reply.len().min(200)]).into_owned();
             let expect = player.expects.pop_front().unwrap_or_else(|| panic!("unasked: {text}"));
             let player = &self.players[at];
-            let right = player.check(&expect, &reply, (self.errors, &self.executed.versions));
+            let truth = (self.errors, &self.executed.versions);
+            let right = match &expect {
+                Expect::Popped(key, token, resp3) => is_popped((key, token), *resp3, &reply, truth),
+                _ => player.check(&expect, &reply, truth),
+            };
             assert!(right, "for {expect:.200?} it heard {text}");
+            if let Expect::Popped(key, token, _) = &expect
+                && let Some(version) = popped(&reply, key, token)
+            {
+                assert!(self.executed.popped.insert(version), "{version} was popped twice");
+            }
         }
     }
 }

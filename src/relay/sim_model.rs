@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::base::ids::{ClientId, LaneId};
 use crate::base::limits;
 use crate::relay::order::Replies;
+use crate::relay::sim_wires::Waiter;
 use crate::resp::args::Request;
 use crate::resp::reply::ReplyScanner;
 use crate::resp::request::RequestLimits;
@@ -29,6 +30,10 @@ pub(super) enum Expect {
     /// A cursor and keys of this database.
     Scan(u32),
     Integer,
+    /// A number, and this version has been pushed.
+    Pushed(u64),
+    /// Nil, or an element of this queue for the request with this token.
+    Popped(String, String, bool),
     /// A number; of DEL, of WAIT.
     Deleted,
     Waited,
@@ -69,6 +74,7 @@ pub(super) struct Wire {
     pub(super) output: VecDeque<u8>,
     /// Bytes of `output` up to the end of what proves that the store is out of step.
     pub(super) doomed: Option<usize>,
+    pub(super) blocked: Option<Waiter>,
     pub(super) resp3: bool,
     pub(super) database: u32,
 }
@@ -77,6 +83,8 @@ pub(super) struct Wire {
 #[derive(Default)]
 pub(super) struct Executed {
     pub(super) versions: BTreeSet<u64>,
+    /// Those that a client has heard as popped.
+    pub(super) popped: BTreeSet<u64>,
     /// SET and MSET may be sent twice: `replay = "idempotent"`.
     pub(super) repeats: bool,
     /// Who wrote a version.
@@ -86,7 +94,7 @@ pub(super) struct Executed {
 }
 
 impl Executed {
-    fn write(&mut self, version: u64, wire: &Wire, scripted: bool) {
+    pub(super) fn write(&mut self, version: u64, wire: &Wire, scripted: bool) {
         let fresh = self.versions.insert(version);
         assert!(fresh || (self.repeats && !scripted), "version {version} was written twice");
         // A script that a shard did not know is repeated, later than in its order.
@@ -132,6 +140,7 @@ impl Wild {
 pub(super) struct Store {
     pub(super) wild: Option<Wild>,
     pub(super) keys: BTreeMap<(u32, String), Vec<u8>>,
+    pub(super) queues: BTreeMap<(u32, String), VecDeque<Vec<u8>>>,
     pub(super) script: bool,
     pub(super) down: bool,
     pub(super) silent: bool,
@@ -169,7 +178,8 @@ pub(super) fn nil(resp3: bool) -> &'static [u8] {
 impl Store {
     /// What a node says of itself, or instead of doing what it is asked.
     fn answer_as_node(&self, name: &str, primary: bool, out: &mut Vec<u8>) -> bool {
-        let writes = matches!(name, "SET" | "MSET" | "DEL" | "EVAL" | "EVALSHA");
+        let writes =
+            matches!(name, "SET" | "MSET" | "DEL" | "EVAL" | "EVALSHA" | "RPUSH" | "BLPOP");
         match name {
             "ROLE" => {
                 encode::array_header(out, 1);
@@ -215,7 +225,9 @@ impl Store {
             }
             Wild::Strays if wire.resp3 => (b"?\r\n", false),
             Wild::Strays => (b"#t\r\n", false),
-            Wild::Misfits if !whatever && matches!(name, b"DEL" | b"DBSIZE" | b"WAIT") => {
+            Wild::Misfits
+                if !whatever && matches!(name, b"DEL" | b"DBSIZE" | b"WAIT" | b"RPUSH") =>
+            {
                 (b"$1\r\n1\r\n", true)
             }
             Wild::Misfits if !whatever => (b":1\r\n", true),
@@ -279,6 +291,7 @@ impl Store {
                 let count = (1..request.len()).filter(gone).count();
                 encode::integer(&mut out, count as i64);
             }
+            "RPUSH" | "BLPOP" => self.answer_queue(request, wire, executed, &mut out),
             "DBSIZE" | "WAIT" => encode::integer(&mut out, 1),
             "RANDOMKEY" => match self.keys.keys().find(|(of, _)| *of == database) {
                 Some((_, key)) => encode::bulk(&mut out, key.as_bytes()),
@@ -342,14 +355,14 @@ impl Player {
                 Faults::Unknown if is_overtaken(reply) => is_undone(expect, executed),
                 Faults::Unknown => match expect {
                     Expect::Ran(..) => unknown || reply.starts_with(b"-NOSC"),
-                    Expect::Written(_) | Expect::Deleted => unknown,
+                    Expect::Written(_) | Expect::Pushed(_) | Expect::Deleted => unknown,
                     Expect::Waited => lost_writes,
                     _ => false,
                 },
             };
         }
         match expect {
-            Expect::Exactly(_) => false,
+            Expect::Exactly(_) | Expect::Popped(..) => false,
             Expect::Written(versions) => {
                 reply == b"+OK\r\n" && versions.iter().all(|version| executed.contains(version))
             }
@@ -374,6 +387,7 @@ impl Player {
                 let mut keys = elements.next().and_then(value::elements).into_iter().flatten();
                 cursor.is_some() && keys.all(|key| key_of(key, *database))
             }),
+            Expect::Pushed(version) => reply == b":1\r\n" && executed.contains(version),
             Expect::Integer | Expect::Deleted | Expect::Waited => value::integer(reply).is_some(),
             Expect::Hello => reply.starts_with(b"%7\r\n"),
         }
@@ -389,7 +403,7 @@ fn is_overtaken(reply: &[u8]) -> bool {
 /// What was asked for is no read, and has not been executed.
 fn is_undone(expect: &Expect, executed: &BTreeSet<u64>) -> bool {
     match expect {
-        Expect::Ran(version, _) => !executed.contains(version),
+        Expect::Ran(version, _) | Expect::Pushed(version) => !executed.contains(version),
         // One of several may have been: on another shard.
         Expect::Written(versions) => versions.len() > 1 || !executed.contains(&versions[0]),
         other => matches!(other, Expect::Deleted | Expect::Waited),

@@ -21,9 +21,8 @@ use crate::relay::plants::{self, Plant};
 use crate::relay::sim_model::*;
 use crate::relay::sim_reload::{is_leaving, node_at, path_of};
 use crate::relay::sim_sentinels::{Sentinels, watch};
+use crate::relay::sim_wires::bound_private;
 use crate::relay::world::{World, pool_config};
-use crate::resp::args::Request;
-use crate::resp::request::{Parsed, RequestParser};
 use crate::topology::{NodeEndpoint, PoolTopology, ShardTopology, Topology};
 
 pub(super) const SHARDS: usize = 3;
@@ -48,6 +47,8 @@ pub(super) struct Simulation {
     pub(super) thinking: ClientId,
     /// What the false sentinels know, where there are any.
     pub(super) sentinels: Option<Sentinels>,
+    /// Nobody blocks any longer than it must.
+    pub(super) calming: bool,
 }
 
 impl Simulation {
@@ -65,6 +66,7 @@ impl Simulation {
         }
         let watched = random.below(2) == 0;
         let errors = if watched { watch(&mut pool, faults, &mut random) } else { Faults::Any };
+        bound_private(&mut pool, if faults { errors } else { Faults::None }, &mut random);
         let repeats = pool.replay == Replay::Idempotent;
         let world = World::with(pool);
         let mut simulation = Simulation {
@@ -83,6 +85,7 @@ impl Simulation {
             errors: if faults { errors } else { Faults::None },
             thinking: ClientId { index: 0, generation: 0 },
             sentinels: watched.then(Sentinels::default),
+            calming: false,
         };
         if watched {
             simulation.verify_all();
@@ -116,6 +119,7 @@ impl Simulation {
         while let Some(dirty) = self.relay().next_dirty() {
             self.take(dirty);
         }
+        self.check_private();
     }
 
     pub(super) fn carry_out(&mut self, ask: Ask) {
@@ -140,6 +144,7 @@ impl Simulation {
                     sending,
                     output,
                     doomed: None,
+                    blocked: None,
                     resp3: false,
                     database: 0,
                 });
@@ -192,13 +197,6 @@ impl Simulation {
         }
     }
 
-    pub(super) fn bury(&mut self, lane: LaneId) {
-        self.dead.push_back(lane);
-        if self.dead.len() > 8 {
-            self.dead.pop_front();
-        }
-    }
-
     /// A primary moves to the shard's other node (its data with it), or is not known for a while.
     /// Older pictures come, too, and change nothing.
     pub(super) fn publish(&mut self, shard: usize) {
@@ -234,75 +232,6 @@ impl Simulation {
         let now = self.world.now;
         self.relay().on_topology(Arc::new(topology), now);
         self.turn();
-    }
-
-    /// Bytes of a connection that is no more: nobody may hear them.
-    pub(super) fn haunt(&mut self) {
-        let Some(lane) = self.dead.front().copied() else { return };
-        let now = self.world.now;
-        self.relay().on_lane_bytes(lane, b"+stray\r\n", now);
-        self.relay().on_lane_closed(lane, LaneEnd::Eof, now);
-    }
-
-    pub(super) fn lose(&mut self, at: usize) {
-        let (wire, now) = (self.wires.swap_remove(at), self.world.now);
-        self.bury(wire.id);
-        if let Some(sentinels) = &mut self.sentinels {
-            sentinels.note_loss(wire.shard);
-        }
-        self.stores[wire.shard].script &= self.below(2) == 0;
-        self.relay().on_lane_closed(wire.id, LaneEnd::Eof, now);
-    }
-
-    /// Some bytes of a lane go to its store, some of the store's come back.
-    pub(super) fn serve(&mut self, at: usize, most: u64) {
-        let (now, bytes) = (self.world.now, 1 + self.below(most) as usize);
-        let wire = &mut self.wires[at];
-        let id = wire.id;
-        let primary = self.primaries[wire.shard];
-        let leaves = is_leaving(&self.world.relay, id);
-        assert!(
-            leaves || Some(wire.node) == primary,
-            "a lane to a primary that was replaced is open"
-        );
-        let some = wire.sending.drain(..bytes.min(wire.sending.len())).collect::<Vec<u8>>();
-        wire.input.extend(&some);
-        let (mut used, mut ranges) = (0, Vec::new());
-        let input = std::mem::take(&mut wire.input);
-        while let Ok(Parsed::Request { bytes }) =
-            RequestParser::default().parse(&input[used..], &mut ranges, &LIMITS)
-        {
-            let request = Request { bytes: &input[used..used + bytes], ranges: &ranges };
-            let master = self.sentinels.as_ref().map(|sentinels| sentinels.masters[wire.shard]);
-            let store = &mut self.stores[wire.shard];
-            if store.stays_honest(&request, wire) {
-                store.answer(&request, wire, (&mut self.executed, master));
-            }
-            used += bytes;
-        }
-        wire.input = input[used..].to_vec();
-        let mut reply = Vec::new();
-        if !self.stores[wire.shard].silent {
-            reply = wire.output.drain(..bytes.min(wire.output.len())).collect();
-        }
-        let doomed = wire.doomed.as_mut().is_some_and(|left| {
-            *left = left.saturating_sub(reply.len());
-            *left == 0
-        });
-        let empty = wire.sending.is_empty();
-        if !some.is_empty() {
-            self.relay().on_lane_sent(id, some.len());
-        }
-        if empty {
-            self.take(Dirty::Lane(id));
-        }
-        if self.relay().lane_takes_chunk(id, reply.len()) {
-            self.relay().on_lane_chunk(id, reply, now);
-        } else {
-            self.relay().on_lane_bytes(id, &reply, now);
-        }
-        let open = self.relay().lanes[id.index as usize].generation == id.generation;
-        assert!(!(doomed && open), "a lane that is out of step is open");
     }
 
     pub(super) fn fault(&mut self) {
@@ -360,6 +289,7 @@ impl Simulation {
 
     /// All is well again: everybody gets what is owed to them, and nothing is left behind.
     pub(super) fn calm(&mut self) {
+        self.calming = true;
         for store in &mut self.stores {
             (store.silent, store.down, store.loading) = (false, false, false);
             store.wild = None;
@@ -408,6 +338,7 @@ impl Simulation {
         while let Some(player) = self.players.first() {
             self.leave(player.id, ClientEnd::Eof);
         }
+        self.check_all_given_back();
         let relay = &self.world.relay;
         assert_eq!((relay.buffered_bytes, relay.gathers.len(), relay.naps.len()), (0, 0, 0));
         for lane in &relay.lanes {
@@ -484,6 +415,7 @@ fn the_simulation_finds_planted_bugs() {
         Plant::LoseHeld,
         Plant::SwapHeld,
         Plant::SkipShape,
+        Plant::KeepUnclean,
         Plant::LeaveAtOnce,
     ] {
         plants::plant(Some(bug));

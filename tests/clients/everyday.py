@@ -105,6 +105,22 @@ def lists(r):
     yield r.rpush("l bin", BINARY, ""), r.lrange("l bin", 0, -1)
 
 
+def queues(r):
+    yield r.rpush("{q}1", "a", "b", "c", "d"), r.blpop(["{q}0", "{q}1"], 1), r.brpop("{q}1", 1)
+    yield r.blpop("{q}0", 0.1), r.brpop(["{q}0"], 0.1), r.blpop("{q}z no list", 0.1)
+    yield r.brpoplpush("{q}1", "{q}2", 1), r.blmove("{q}2", "{q}1", 1, "LEFT", "RIGHT")
+    yield r.brpoplpush("{q}0", "{q}2", 0.1), r.blmove("{q}0", "{q}1", 0.1)
+    yield r.blmpop(1, 2, "{q}0", "{q}1", direction="LEFT", count=5)
+    yield r.blmpop(0.1, 1, "{q}0", direction="LEFT")
+    yield r.zadd("{q}z", {"a": 1, "b": 2, "c": 3}), r.bzpopmin("{q}z", 1), r.bzpopmax("{q}z", 1)
+    yield r.bzmpop(1, 2, ["{q}none", "{q}z"], min=True), r.bzpopmin("{q}z", 0.1)
+    yield r.xadd("{q}x", {"f": "v"}, id="1-1"), r.xread({"{q}x": "0"}, block=1000)
+    yield r.xread({"{q}x": "$"}, block=50), r.xgroup_create("{q}x", "g", "0")
+    yield r.xreadgroup("g", "me", {"{q}x": ">"}, block=1000)
+    yield r.xreadgroup("g", "me", {"{q}x": ">"}, block=50)
+    yield r.set("{q}s", "text"), r.blpop("{q}s", 1), r.client_unblock(999_999_999)
+
+
 def sets(r):
     yield r.sadd("set", "a", "b", "c"), r.sadd("set", "a"), r.scard("set")
     yield unordered(r.smembers("set")), r.sismember("set", "a"), r.smismember("set", ["a", "x"])
@@ -207,7 +223,7 @@ def connection(r):
 
 
 GROUPS = [
-    strings, bits, keys, hashes, lists, sets, sorted_sets, streams,
+    strings, bits, keys, hashes, lists, queues, sets, sorted_sets, streams,
     geo_and_hyperloglog, scripts, pipelines, mistakes, connection,
 ]
 

@@ -91,3 +91,23 @@ fn the_proxys_own_need_no_shard_and_the_others_one_that_lives() {
     let error = wire.exchange(&["CONFIG", "GET", "save"]);
     assert!(error.error().contains("shard1"), "{error:?}");
 }
+
+#[test]
+fn what_is_the_proxys_own_can_not_be_set_on_the_shards() {
+    let stack = Stack::start(2, &Options::default());
+    let mut client = stack.client();
+    let set =
+        |client: &mut Wire, words: &[&str]| client.exchange(&[&["CONFIG", "SET"], words].concat());
+    for words in [&["timeout", "70"][..], &["hz", "77", "TIMEOUT", "70"], &["requirepass", "x"]] {
+        assert!(set(&mut client, words).is_error(), "{words:?}");
+    }
+    for redis in &stack.shards {
+        for (name, value) in [("timeout", "0"), ("hz", "10"), ("requirepass", "")] {
+            assert_eq!(redis.ask(&["CONFIG", "GET", name]).texts(), [name, value]);
+        }
+    }
+    assert_eq!(set(&mut client, &["hz", "77"]), Value::ok());
+    assert!(
+        stack.shards.iter().all(|redis| redis.ask(&["CONFIG", "GET", "hz"]).texts()[1] == "77")
+    );
+}

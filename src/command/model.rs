@@ -158,6 +158,7 @@ pub enum Special {
     Sort,
     Wait,
     ConfigGet,
+    ConfigSet,
     /// SCRIPT KILL, FUNCTION KILL: past the lanes that the script holds up.
     Kill,
 }
@@ -175,7 +176,9 @@ pub enum Local {
     Time,
     Lolwut,
     Info,
-    /// +OK without effect here: READONLY, READWRITE, CLIENT CAPA …
+    /// ROLE: a master without replicas, as HELLO and INFO say.
+    Role,
+    /// +OK without effect here: CLIENT CAPA …
     Ok,
     /// The same, after ON or OFF: CLIENT NO-EVICT, CLIENT NO-TOUCH.
     OnOff,
@@ -208,7 +211,8 @@ pub enum Local {
 /// What is asked of a cluster. Where the pool's facade is none: "cluster support disabled".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClusterQuestion {
-    Asking,
+    /// ASKING, READONLY, READWRITE: no question, and OK.
+    Accepted,
     Help,
     Info,
     Keyslot,

@@ -118,6 +118,7 @@ impl Relay {
             Special::Sort => self.sort(id, command, request, now),
             Special::Wait => self.wait(id, command, request, now),
             Special::ConfigGet => self.config_get(id, command, request, now),
+            Special::ConfigSet => self.config_set(id, command, request, now),
             Special::Kill => self.kill_script(id, command, request, now),
         }
     }

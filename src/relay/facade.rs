@@ -50,7 +50,7 @@ impl Relay {
         }
         let encoder = Encoder::new(protocol);
         match question {
-            ClusterQuestion::Asking => self.answer(id, |out| encode::simple(out, "OK")),
+            ClusterQuestion::Accepted => self.answer(id, |out| encode::simple(out, "OK")),
             ClusterQuestion::Help => self.answer(id, |out| describe::help(command, out)),
             ClusterQuestion::Info => self.answer(id, |out| encoder.verbatim(out, INFO.as_bytes())),
             ClusterQuestion::Keyslot => {

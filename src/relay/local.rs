@@ -6,6 +6,7 @@ use crate::command::describe;
 use crate::command::model::{Command, Local};
 use crate::relay::Relay;
 use crate::relay::query::Deed;
+use crate::relay::session::REDIS_VERSION;
 use crate::resp::args::Request;
 use crate::resp::encode::{self, Encoder};
 
@@ -34,7 +35,7 @@ impl Relay {
                 });
             }
             Local::Time => self.answer(id, |out| write_time(now, out)),
-            Local::Lolwut => self.answer(id, |out| encoder.verbatim(out, LOLWUT.as_bytes())),
+            Local::Lolwut => self.answer(id, |out| write_lolwut(encoder, out)),
             Local::Cluster(question) => self.cluster(id, command, question, request),
             Local::Help => self.answer(id, |out| describe::help(command, out)),
 
@@ -47,6 +48,7 @@ impl Relay {
                 self.finish_after_replies(id);
             }
 
+            Local::Role => self.answer(id, write_role),
             Local::Info => self.info(id, command, request, now),
 
             Local::ClientId => self.client_id(id),
@@ -93,7 +95,20 @@ impl Relay {
     }
 }
 
-const LOLWUT: &str = concat!("one relay per core\ncorelay ", env!("CARGO_PKG_VERSION"), "\n");
+/// Ends as redis' does, with the version that HELLO and INFO report.
+fn write_lolwut(encoder: Encoder, out: &mut Vec<u8>) {
+    let corelay = env!("CARGO_PKG_VERSION");
+    let text = format!("one relay per core\ncorelay {corelay}\nRedis ver. {REDIS_VERSION}\n");
+    encoder.verbatim(out, text.as_bytes());
+}
+
+/// A master that no replica follows: clients meet one redis.
+fn write_role(out: &mut Vec<u8>) {
+    encode::array_header(out, 3);
+    encode::bulk(out, b"master");
+    encode::integer(out, 0);
+    encode::array_header(out, 0);
+}
 
 fn write_time(now: Now, out: &mut Vec<u8>) {
     encode::array_header(out, 2);

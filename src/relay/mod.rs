@@ -33,6 +33,7 @@ mod chance;
 mod client;
 mod clients;
 mod config_get;
+mod config_set;
 mod cores;
 #[cfg(test)]
 mod cores_tests;

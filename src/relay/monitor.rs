@@ -21,7 +21,7 @@ use crate::base::limits::{
 };
 use crate::base::time::{Now, US_PER_MS, US_PER_S};
 use crate::command::flags::Flags;
-use crate::command::model::{Command, Family, Local, Run};
+use crate::command::model::{Command, Family, Keys, Local, Run};
 use crate::relay::Relay;
 use crate::relay::api::{Ask, Peer, Shared};
 use crate::relay::client::Client;
@@ -254,9 +254,9 @@ impl Viewer {
 fn secret_from(command: &Command, request: &Request<'_>) -> usize {
     let is_auth =
         |arg: &[u8]| arg.eq_ignore_ascii_case(b"auth") || arg.eq_ignore_ascii_case(b"auth2");
-    match command.name {
-        "auth" => 1,
-        "hello" | "migrate" => {
+    match (command.run, command.keys) {
+        (Run::Local(Local::Auth), _) => 1,
+        (Run::Local(Local::Hello), _) | (_, Keys::Migrate) => {
             request.iter().skip(1).position(is_auth).map_or(usize::MAX, |at| at + 2)
         }
         _ => usize::MAX,

@@ -126,7 +126,10 @@ fn is_let_through(command: &Command) -> bool {
         || matches!(command.run, Run::Local(Local::ClientPause | Local::ClientUnpause))
 }
 
-/// What PAUSE … WRITE stops, as redis does: writes, scripts that may write, messages, transactions.
+/// What PAUSE … WRITE stops: writes, scripts that may write, messages, transactions.
 fn may_change(command: &Command) -> bool {
-    command.may_write() || matches!(command.name, "publish" | "spublish" | "exec" | "pfcount")
+    let sends = matches!(command.run, Run::ByArgument(_) | Run::Forward);
+    command.may_write()
+        || command.family == Family::Transactions
+        || (command.family == Family::PubSub && sends)
 }

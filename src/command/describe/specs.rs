@@ -152,7 +152,7 @@ pub(super) fn tips(run: Run) -> &'static [&'static str] {
         Run::Split(Split::Mget) => &["request_policy:multi_shard"],
         Run::Split(Split::Mset) => &["request_policy:multi_shard", "response_policy:all_succeeded"],
         Run::Split(Split::Sum) => &["request_policy:multi_shard", "response_policy:agg_sum"],
-        Run::Fan(Merge::AllSucceeded) => {
+        Run::Fan(Merge::AllSucceeded) | Run::Special(Special::ConfigSet) => {
             &["request_policy:all_shards", "response_policy:all_succeeded"]
         }
         Run::Special(Special::ScriptLoad | Special::ScriptFlush) => {

@@ -2,13 +2,15 @@
 
 use super::line::*;
 
+const ACCEPTED: Run = cluster(ClusterQuestion::Accepted);
+
 #[rustfmt::skip]
 pub(super) static COMMANDS: &[Command] = &family(Family::Cluster, [
-    cmd("asking",      "3.0.0",  1, FAST,           NO_KEYS, cluster(ClusterQuestion::Asking)).acl(CONNECTION),
+    cmd("asking",      "3.0.0",  1, FAST,           NO_KEYS, ACCEPTED).acl(CONNECTION),
     cmd("cluster",     "3.0.0", -2, 0,              NO_KEYS, HELP).with(CLUSTER_COMMANDS),
     cmd("clusterscan", "9.1.0", -2, READONLY,       NO_KEYS, NO_CLUSTER).acl(KEYSPACE),
-    cmd("readonly",    "3.0.0",  1, FAST | ANYTIME, NO_KEYS, OK).acl(CONNECTION),
-    cmd("readwrite",   "3.0.0",  1, FAST | ANYTIME, NO_KEYS, OK).acl(CONNECTION),
+    cmd("readonly",    "3.0.0",  1, FAST | ANYTIME, NO_KEYS, ACCEPTED).acl(CONNECTION),
+    cmd("readwrite",   "3.0.0",  1, FAST | ANYTIME, NO_KEYS, ACCEPTED).acl(CONNECTION),
 ]);
 
 #[rustfmt::skip]

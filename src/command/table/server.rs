@@ -32,7 +32,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Server, [
     cmd("replconf",       "3.0.0",  -1, ADMIN | ALLOW_BUSY | SESSION,                   NO_KEYS, REFUSE_STATE),
     cmd("replicaof",      "5.0.0",   3, ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING,    NO_KEYS, REFUSE_ADMIN),
     cmd("restore-asking", "3.0.0",  -4, WRITE | DENYOOM | ASKING,                       KEY,     REFUSE_ADMIN).does(&[OVERWRITES]).acl(KEYSPACE | DANGEROUS),
-    cmd("role",           "2.8.12",  1, FAST | SESSION,                                 NO_KEYS, REFUSE_ADMIN).acl(ADMIN_RIGHTS | DANGEROUS),
+    cmd("role",           "2.8.12",  1, FAST | SESSION,                                 NO_KEYS, local(Local::Role)).acl(ADMIN_RIGHTS | DANGEROUS),
     cmd("save",           "1.0.0",   1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, NO_KEYS, REFUSE_ADMIN),
     cmd("shutdown",       "1.0.0",  -1, ADMIN | NO_MULTI | ALLOW_BUSY | SESSION,        NO_KEYS, REFUSE_ADMIN),
     cmd("slaveof",        "1.0.0",   3, ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING,    NO_KEYS, REFUSE_ADMIN),
@@ -98,7 +98,7 @@ static CONFIG_COMMANDS: &[Command] = &family(Family::Server, [
     cmd("config|help",      "5.0.0",  2, ANYTIME,         NO_KEYS, HELP),
     cmd("config|resetstat", "2.0.0",  2, ADMIN | SESSION, NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
     cmd("config|rewrite",   "2.8.0",  2, ADMIN | SESSION, NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
-    cmd("config|set",       "2.0.0", -4, ADMIN | SESSION, NO_KEYS, FAN_ALL).gives(STATUS).dangerous(),
+    cmd("config|set",       "2.0.0", -4, ADMIN | SESSION, NO_KEYS, special(Special::ConfigSet)).gives(STATUS).dangerous(),
 ]);
 
 #[rustfmt::skip]

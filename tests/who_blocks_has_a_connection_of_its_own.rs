@@ -11,7 +11,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use support::{Options, PATIENCE, Redis, Stack, Value, Wire, cpus, holds_for, note, wait_until};
+use support::{
+    Options, PATIENCE, Redis, Stack, Value, Wire, cpus, encode, holds_for, note, wait_until,
+};
 
 /// What fills a key, and what takes from it.
 const PAIRS: [(&str, &str); 13] = [
@@ -275,6 +277,36 @@ fn clients_are_unblocked_and_killed_over_all_cores() {
     let asker = &mut askers[0];
     assert_eq!(asker.exchange(&["RPUSH", "queue", "element"]), Value::Integer(1));
     assert_eq!(asker.exchange(&["LPOP", "queue"]), Value::bulk("element"));
+}
+
+/// A push and CLIENT UNBLOCK at the same moment: the element was popped for the client, or is there.
+#[test]
+fn an_element_that_meets_an_unblock_is_not_lost() {
+    const ROUNDS: usize = 300;
+    let stack = Stack::start(1, &Options::default());
+    let (mut client, mut asker) = (stack.client(), stack.client());
+    let mut pusher = stack.shards[0].client();
+    let number = client.exchange(&["CLIENT", "ID"]).integer().to_string();
+    let mut popped = 0;
+    for round in 0..ROUNDS {
+        client.request(&["BLPOP", "queue", "0"]);
+        wait_until(PATIENCE, "it blocks", || blocked(&mut pusher) == 1);
+        let (push, unblock) = (encode(&["RPUSH", "queue", "x"]), ["CLIENT", "UNBLOCK", &number]);
+        if round % 2 == 0 {
+            asker.request(&unblock);
+            pusher.send(&push);
+        } else {
+            pusher.send(&push);
+            asker.request(&unblock);
+        }
+        let heard = client.read_reply();
+        assert_eq!(pusher.read_reply(), Value::Integer(1));
+        assert!(!asker.read_reply().is_error());
+        let left = pusher.exchange(&["LPOP", "queue"]);
+        assert_eq!(heard.is_null(), !left.is_null(), "{heard:?}, and {left:?} is left");
+        popped += usize::from(left.is_null());
+    }
+    note(&format!("{popped} of {ROUNDS} were popped"));
 }
 
 #[test]

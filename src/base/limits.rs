@@ -77,6 +77,9 @@ pub const PRIVATE_IDLE_MS: u64 = 30_000;
 /// A client that blocks hears an error when its redis-server has not ended that so long after its
 /// time, ms. Redis looks ten times a second.
 pub const BLOCK_GRACE_MS: u64 = 2_000;
+/// A redis-server that was told to unblock a client has so long to answer it, ms; then its
+/// connection is closed.
+pub const UNBLOCK_MAX_MS: u64 = 1_000;
 /// So long does a client that blocks wait for a redis-server that can not be connected to, ms, where
 /// no sentinel watches it: a restart takes less. (A watched one is waited for as long as it blocks.)
 pub const BLOCK_RECONNECT_MS: u64 = 10_000;

@@ -23,7 +23,7 @@ use crate::relay::fate::KEPT_LIMITS;
 use crate::relay::lane::{Flow, LaneState, NEVER_US, Target, Token};
 use crate::relay::lanes::Loss;
 use crate::relay::pair::Reply;
-use crate::relay::private::{Borrowed, Loan, NotLent};
+use crate::relay::private::{Borrowed, NotLent};
 use crate::relay::refusal::is_refusal;
 use crate::resp::args::Request;
 use crate::resp::encode::{self, Encoder};
@@ -48,9 +48,11 @@ pub(super) struct Blocked {
     /// Which argument says for how long, and how long, µs; `None`: only the server knows.
     timeout: Option<(usize, u64)>,
     /// Until when it blocks, from when its turn came; `None`: that has not come yet.
-    until_us: Option<u64>,
+    pub(super) until_us: Option<u64>,
     /// It is under way on the connection that the client has borrowed.
     sent: bool,
+    /// CLIENT UNBLOCK was passed on: whatever comes is the end of it. Whether with an error.
+    pub(super) unblocked: Option<bool>,
 }
 
 impl Blocked {
@@ -96,6 +98,7 @@ impl Relay {
             timeout: patience::timeout(patience, command, request),
             until_us: None,
             sent: false,
+            unblocked: None,
         }));
         client.stall = Some(Stall::Blocked);
         self.buffered_bytes += request.bytes.len();
@@ -167,7 +170,9 @@ impl Relay {
     pub(super) fn settle_private(&mut self, id: LaneId, now: Now) {
         let Some(lane) = self.lanes.get(id.index as usize) else { return };
         let Some(private) = &lane.private else { return };
-        let (Some(client), true) = (private.client, lane.blocks()) else { return };
+        let (Some(client), true) = (private.client, lane.blocks()) else {
+            return self.settle_errand(id, now);
+        };
         let open = |token: &Token| matches!(token.target, Target::Client { .. });
         if lane.generation != id.generation || lane.inflight.iter().any(open) {
             return;
@@ -216,6 +221,9 @@ impl Relay {
         if client.phase == Phase::Closed {
             return; // the reactor was asked to close it
         }
+        if let Some(with_error) = blocked.unblocked {
+            return self.end_unblocked(id, with_error);
+        }
         let until_us = blocked.until_us.unwrap_or(now.mono_us);
         let known = blocked.timeout.is_some();
         if sent && (!known || loss == Loss::Overdue) {
@@ -239,7 +247,15 @@ impl Relay {
         if now.mono_us < until_us {
             return Some(until_us);
         }
-        self.stats.shard(lane.pool, lane.shard, ShardMetric::ServerTimedout).add(1);
+        let (pool, shard) = (lane.pool, lane.shard);
+        let client = lane.private.as_ref().and_then(|private| private.client);
+        let blocked = client.and_then(|id| self.client(id)).and_then(|it| it.blocked.as_ref());
+        if let (Some(id), Some(with_error)) = (client, blocked.and_then(|it| it.unblocked)) {
+            self.give_back(index, false, now); // its server was told before it was asked to wait
+            self.end_unblocked(id, with_error);
+            return None;
+        }
+        self.stats.shard(pool, shard, ShardMetric::ServerTimedout).add(1);
         self.lose_lane(index, "Connection timed out".to_owned(), Loss::Overdue, now);
         None
     }
@@ -258,29 +274,8 @@ impl Relay {
         }
     }
 
-    /// CLIENT UNBLOCK: whether this client blocked, and does no more.
-    pub(super) fn unblock(&mut self, id: ClientId, with_error: bool, now: Now) -> bool {
-        let Some(client) = self.open_client(id) else { return false };
-        let (pool, loan) = (client.pool, client.loan);
-        if client.blocked.as_ref().is_none_or(|blocked| blocked.until_us.is_none()) {
-            return false;
-        }
-        if let Loan::Lane(lane) = loan
-            && let Some(lane) = self.lanes.get(lane as usize)
-            && (lane.flow != Flow::Collect || !lane.tail.is_empty())
-        {
-            return false; // its reply is under way
-        }
-        self.end_loan(id, pool, loan, now);
-        self.end_blocking(id, |encoder, out| match with_error {
-            true => encode::error(out, "UNBLOCKED client unblocked via CLIENT UNBLOCK"),
-            false => encoder.null_array(out),
-        });
-        true
-    }
-
     /// Answers what the client blocks on; it has given back what it borrowed.
-    fn end_blocking(&mut self, id: ClientId, write: impl FnOnce(Encoder, &mut Vec<u8>)) {
+    pub(super) fn end_blocking(&mut self, id: ClientId, write: impl FnOnce(Encoder, &mut Vec<u8>)) {
         let Some(client) = self.client(id) else { return };
         let (protocol, Some(blocked)) = (client.protocol, &client.blocked) else { return };
         let seq = blocked.seq;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
-use crate::base::limits::{BLOCK_GRACE_MS, BLOCK_RECONNECT_MS, PRIVATE_IDLE_MS};
+use crate::base::limits::{BLOCK_GRACE_MS, BLOCK_RECONNECT_MS, PRIVATE_IDLE_MS, UNBLOCK_MAX_MS};
 use crate::config::model::PoolConfig;
 use crate::relay::api::{ClientEnd, Report};
 use crate::relay::lane::LaneState;
@@ -407,4 +407,36 @@ fn a_large_reply_streams_and_a_client_that_leaves_in_it_closes_the_connection() 
     world.run();
     assert!(private(&world).is_empty());
     at_rest(&world);
+}
+
+/// What the server popped before it heard of it is not lost.
+#[test]
+fn the_server_itself_ends_the_wait_where_it_can() {
+    for (answer, heard) in [
+        (NIL.to_owned(), NIL.to_owned()),
+        (popped("q", "v"), popped("q", "v")),
+        (String::new(), "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n".to_owned()),
+    ] {
+        let (mut world, client) = watched_with(|_| ());
+        world.stores[0].number = Some(7);
+        let asker = world.client();
+        let number = world.ask(client, &req("CLIENT ID"));
+        let unblock = req(&format!("CLIENT UNBLOCK {} ERROR", number[1..].trim_end()));
+        world.say(client, &req("BLPOP q 0"));
+        let lane = private(&world)[0];
+        assert_eq!(world.ask(asker, &unblock), ":1\r\n");
+        assert_eq!(world.stores[0].unblocked, ["7 ERROR"]);
+        assert_eq!(world.ask(asker, &unblock), ":0\r\n", "that is under way");
+        assert_eq!(world.heard(client), "");
+        if answer.is_empty() {
+            world.advance(UNBLOCK_MAX_MS); // it was not there yet, or is stuck
+        } else {
+            world.reply(lane, answer.as_bytes());
+            world.run();
+        }
+        assert!(!private(&world).contains(&lane), "nobody's next wait is ended");
+        assert!(world.relay.lanes[0].state == LaneState::Idle, "on no shared lane");
+        assert_eq!(world.heard(client), heard);
+        at_rest(&world);
+    }
 }

@@ -58,13 +58,17 @@ impl Relay {
             let why = "ROLE says that it is no primary".to_owned();
             return self.lose_lane(index, why, Loss::Failed, now);
         }
+        let tells_number = lane.private.is_some() && left == number_left(watched);
+        if let Some(private) = lane.private.as_mut().filter(|_| tells_number) {
+            private.number = value::integer(reply);
+        }
         let of_replica = lane.replica.is_some();
         if of_replica && left == ROLE_LEFT && !replicas::is_connected_replica(reply) {
             let why = "ROLE does not say that it is a replica, and connected".to_owned();
             return self.lose_lane(index, why, Loss::Failed, now);
         }
         let there = !value::is_error(reply)
-            || is_about_the_name(left, reply)
+            || ((tells_number || left == 2) && is_about_the_name(reply))
             || (last
                 && !watched
                 && !of_replica
@@ -110,7 +114,12 @@ impl Relay {
     }
 }
 
-/// HELLO or AUTH, SELECT, ROLE where the primary is watched and of a replica, a name for the
+/// A private connection tells its CLIENT ID with so many replies to come, that included.
+fn number_left(watched: bool) -> u8 {
+    if watched { ROLE_LEFT + 1 } else { ROLE_LEFT }
+}
+
+/// HELLO or AUTH, SELECT, the number of a private connection, ROLE where the primary is watched and of a replica, a name for the
 /// redis-server's CLIENT LIST, and PING, whose answer is the last: so there is always one to wait
 /// for, and an error that the server says of its own accord (too many clients, protected mode) can
 /// not be taken for a client's reply. Gives their number.
@@ -145,6 +154,10 @@ fn write(lane: &mut Lane, config: &PoolConfig, core: u16) -> u8 {
         encode::request(out, &[b"SELECT", lane.database.to_string().as_bytes()]);
         replies += 1;
     }
+    if lane.private.is_some() {
+        encode::request(out, &[b"CLIENT", b"ID"]);
+        replies += 1;
+    }
     if watched || lane.replica.is_some() {
         encode::request(out, &[b"ROLE"]);
         replies += 1;
@@ -160,12 +173,12 @@ fn name(pool: &str, core: u16) -> String {
     format!("corelay:{}:{core}", pool.chars().map(fits).collect::<String>())
 }
 
-/// Whether this is an error for the name only, without which the lane serves as well: with `left`
-/// replies to come the name is answered next, and its user may not give names, or the server is
-/// busy with a script, or is none that knows names.
-fn is_about_the_name(left: u8, reply: &[u8]) -> bool {
+/// Whether this is an error for the name (or the number) only, without which the lane serves as
+/// well: its user may not give names, or the server is busy with a script, or is none that knows
+/// names. (With two replies to come the name is answered next.)
+fn is_about_the_name(reply: &[u8]) -> bool {
     let allowed = matches!(value::error_word(reply), b"NOPERM" | b"BUSY" | b"LOADING");
-    left == 2 && (allowed || value::error_text(reply).starts_with(b"ERR unknown"))
+    allowed || value::error_text(reply).starts_with(b"ERR unknown")
 }
 
 #[cfg(test)]
@@ -180,18 +193,16 @@ mod tests {
 
     #[test]
     fn only_the_name_may_be_refused() {
-        for (left, reply, expected) in [
-            (2, "-NOPERM this user has no permissions to run the 'client' command\r\n", true),
-            (2, "-ERR unknown command 'CLIENT'\r\n", true),
-            (2, "-BUSY Redis is busy running a script.\r\n", true),
-            (2, "-ERR max number of clients reached\r\n", false),
-            (2, "-NOAUTH Authentication required.\r\n", false),
-            (2, "-DENIED Redis is running in protected mode\r\n", false),
-            (2, "+OK\r\n", false),
-            (3, "-ERR unknown command 'HELLO'\r\n", false),
-            (1, "-NOPERM this user has no permissions to run the 'ping' command\r\n", false),
+        for (reply, expected) in [
+            ("-NOPERM this user has no permissions to run the 'client' command\r\n", true),
+            ("-ERR unknown command 'CLIENT'\r\n", true),
+            ("-BUSY Redis is busy running a script.\r\n", true),
+            ("-ERR max number of clients reached\r\n", false),
+            ("-NOAUTH Authentication required.\r\n", false),
+            ("-DENIED Redis is running in protected mode\r\n", false),
+            ("+OK\r\n", false),
         ] {
-            assert_eq!(is_about_the_name(left, reply.as_bytes()), expected, "{left} {reply}");
+            assert_eq!(is_about_the_name(reply.as_bytes()), expected, "{reply}");
         }
     }
 }

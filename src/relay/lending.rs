@@ -80,12 +80,12 @@ impl Relay {
     /// good as that: the other half is waited for.
     pub(super) fn owes_half(&mut self, index: u32) -> bool {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
-        let half = lane.flow != Flow::Collect || !lane.tail.is_empty();
+        let ready = lane.state == LaneState::Ready;
+        let half = ready && (lane.flow != Flow::Collect || !lane.tail.is_empty());
         if let Some(private) = &mut lane.private {
-            private.outdated |= half && lane.state == LaneState::Ready;
-            return private.outdated;
+            private.outdated |= half;
         }
-        false
+        half
     }
 
     /// Closes a private connection that nobody has.

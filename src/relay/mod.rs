@@ -115,6 +115,7 @@ mod step_tests;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod unblock;
 mod verify;
 mod wait;
 #[cfg(test)]
@@ -122,6 +123,8 @@ mod wait_tests;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 mod world;
+#[cfg(any(test, fuzzing))]
+mod world_queues;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -35,6 +35,8 @@ pub(super) struct Private {
     pub(super) set: u32,
     /// Its primary is watched: the hand-shake asks for its ROLE.
     pub(super) watched: bool,
+    /// Its CLIENT ID on the redis-server, if that tells it.
+    pub(super) number: Option<i64>,
     /// Who has it; also while it is being connected for somebody.
     pub(super) client: Option<ClientId>,
     /// Since when nobody has it.
@@ -42,8 +44,11 @@ pub(super) struct Private {
     /// What was asked on it blocks, and is given up at this time; `None`: nothing that was asked
     /// may block.
     pub(super) blocks_until_us: Option<u64>,
-    /// Its shard has another address now: it is closed when the reply that is under way is over.
+    /// It is closed when the reply that is under way is over: its shard has another address now, or
+    /// CLIENT UNBLOCK is on its way to its server.
     pub(super) outdated: bool,
+    /// What the proxy itself has to say on it, while no client has it.
+    pub(super) errand: Option<Box<[u8]>>,
 }
 
 /// The private connections of one shard, on this core.
@@ -254,18 +259,18 @@ impl Relay {
             self.close_private(lane);
         }
         self.lending(pool, shard).waiting.pop_front();
-        self.connect_private((pool, shard), set, id, now);
+        self.connect_private((pool, shard), id, None, now);
         true
     }
 
     /// Whether the shard's primary may be asked now.
-    fn may_lend(&self, pool: PoolId, shard: ShardId) -> bool {
+    pub(super) fn may_lend(&self, pool: PoolId, shard: ShardId) -> bool {
         let Some(known) = self.topology.shard(pool, shard) else { return false };
         let watched = self.pool(pool).first_hold.is_some();
         known.primary.is_some() && (!watched || (!known.paused && self.is_verified(pool, shard)))
     }
 
-    fn take_free(&mut self, pool: PoolId, shard: ShardId, set: u32) -> Option<u32> {
+    pub(super) fn take_free(&mut self, pool: PoolId, shard: ShardId, set: u32) -> Option<u32> {
         let lanes = &self.lanes;
         let lending = &mut self.pools[pool.index()].lendings[shard.index()];
         let fits = |lane: &u32| {
@@ -285,22 +290,27 @@ impl Relay {
         }
     }
 
-    fn connect_private(
+    /// A further one, to be connected for this client.
+    pub(super) fn connect_private(
         &mut self,
         (pool, shard): (PoolId, ShardId),
-        set: u32,
         id: ClientId,
+        errand: Option<Box<[u8]>>,
         now: Now,
     ) {
         let Some(client) = self.clients.get(id.index, id.generation) else { return };
+        let set = client.lane_set;
         let mut lane = Lane::new(pool, shard, client.protocol, client.database);
+        let runs_errand = errand.is_some();
         lane.private = Some(Box::new(Private {
             set,
             watched: self.pool(pool).first_hold.is_some(),
+            number: None,
             client: None,
             idle_since_us: now.mono_us,
             blocks_until_us: None,
             outdated: false,
+            errand,
         }));
         lane.plain = !self.pool(pool).reads.any_replica();
         let index = match self.privates.spare.pop() {
@@ -316,7 +326,9 @@ impl Relay {
             }
         };
         self.lending(pool, shard).connections += 1;
-        self.hand_over(index, id);
+        if !runs_errand {
+            self.hand_over(index, id);
+        }
         self.connect_to_primary(index, now.mono_us);
     }
 
@@ -339,7 +351,7 @@ impl Relay {
         }
         match client {
             Some(id) => self.on_lent(id, index, now),
-            None => self.give_back(index, true, now),
+            None => self.run_errand(index, now),
         }
     }
 

@@ -259,6 +259,8 @@ impl Store {
         match text(0).as_str() {
             "PING" if request.len() > 1 => encode::bulk(&mut out, request.arg(1)),
             "PING" => encode::simple(&mut out, "PONG"),
+            "CLIENT" if text(1) == "ID" => out = format!(":{}\r\n", wire.number()).into_bytes(),
+            "CLIENT" if text(1) == "UNBLOCK" => encode::integer(&mut out, 1),
             "CLIENT" => encode::simple(&mut out, "OK"),
             "SELECT" => {
                 wire.database = text(1).parse().unwrap();

@@ -46,6 +46,13 @@ impl Waiter {
     }
 }
 
+impl Wire {
+    /// Its CLIENT ID.
+    pub(super) fn number(&self) -> String {
+        format!("{}{:04}", self.id.generation, self.id.index)
+    }
+}
+
 impl Store {
     pub(super) fn answer_queue(
         &mut self,
@@ -151,6 +158,7 @@ impl Simulation {
 
     /// What has come whole is answered, up to what blocks.
     fn read_requests(&mut self, at: usize) {
+        let mut to_unblock = Vec::new();
         let wire = &mut self.wires[at];
         let (mut used, mut ranges) = (0, Vec::new());
         let input = std::mem::take(&mut wire.input);
@@ -165,9 +173,30 @@ impl Simulation {
             if store.stays_honest(&request, wire) {
                 store.answer(&request, wire, (&mut self.executed, master));
             }
+            if request.len() == 4 && request.arg(1) == b"UNBLOCK" {
+                let number = String::from_utf8_lossy(request.arg(2)).into_owned();
+                to_unblock.push((number, request.arg(3) == b"ERROR"));
+            }
             used += bytes;
         }
         wire.input = input[used..].to_vec();
+        let shard = wire.shard;
+        for (number, with_error) in to_unblock {
+            self.unblock(shard, &number, with_error);
+        }
+    }
+
+    /// A store hears CLIENT UNBLOCK.
+    fn unblock(&mut self, shard: usize, number: &str, with_error: bool) {
+        let meant = |wire: &&mut Wire| wire.shard == shard && wire.number() == number;
+        let Some(wire) = self.wires.iter_mut().find(meant) else { return };
+        if wire.blocked.take().is_some() {
+            wire.output.extend(match (with_error, wire.resp3) {
+                (true, _) => b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n".as_slice(),
+                (false, true) => b"_\r\n",
+                (false, false) => b"*-1\r\n",
+            });
+        }
     }
 
     /// Who blocks on this connection is popped for, or does so no more.

@@ -60,6 +60,9 @@ pub(super) struct Store {
     pub(super) scripts: Vec<Vec<u8>>,
     /// Requests it has seen, by name.
     pub(super) seen: Vec<String>,
+    /// It tells connections their CLIENT ID: always this one. And what it was to unblock.
+    pub(super) number: Option<i64>,
+    pub(super) unblocked: Vec<String>,
     /// Those that block, word by word: answered at once only if their key is there.
     pub(super) blocking: Vec<String>,
     /// The WAITs among them, by the database of their connection.
@@ -114,7 +117,8 @@ impl Store {
             }
             "PING" if request.len() > 1 => encode::bulk(out, request.arg(1)),
             "PING" => encode::simple(out, "PONG"),
-            "SELECT" | "CLIENT" => encode::simple(out, "OK"),
+            "CLIENT" => self.answer_client(request, out),
+            "SELECT" => encode::simple(out, "OK"),
             "HELLO" => out.extend_from_slice(b"%1\r\n+proto\r\n:3\r\n"),
             "GET" => get(&self.keys, request.arg(1), out),
             "MGET" => {
@@ -151,19 +155,6 @@ impl Store {
             "WAIT" => encode::integer(out, 1),
             "BIG" => encode::bulk(out, &vec![b'x'; 300_000]),
             _ => encode::error(out, "ERR unknown to the false store"),
-        }
-    }
-}
-
-impl Store {
-    /// Pops if there is something; else the test answers when it likes.
-    fn block(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
-        let words: Vec<_> = request.iter().map(String::from_utf8_lossy).collect();
-        self.blocking.push(words.join(" "));
-        if let Some(value) = self.keys.remove(request.arg(1)) {
-            encode::array_header(out, 2);
-            encode::bulk(out, request.arg(1));
-            encode::bulk(out, &value);
         }
     }
 }

@@ -310,6 +310,26 @@ fn an_element_that_meets_an_unblock_is_not_lost() {
 }
 
 #[test]
+fn a_user_that_may_not_unblock_is_unblocked_by_a_closed_connection() {
+    let user = ["--user", "few", "on", ">of-few", "~*", "&*", "+@all", "-client|id"];
+    let tables = "[pool.backend_auth]\nuser = \"few\"\npassword = \"of-few\"\n".to_owned();
+    let stack = Stack::start_with(1, &user, &Options { tables, ..Options::default() });
+    let (mut client, mut other) = (stack.client(), stack.client());
+    let number = client.exchange(&["CLIENT", "ID"]).integer().to_string();
+    for how in ["TIMEOUT", "ERROR"] {
+        client.request(&["BLPOP", "queue", "0"]);
+        wait_until(PATIENCE, "it blocks", || stack.shards[0].info("blocked_clients") == "1");
+        let unblock = ["CLIENT", "UNBLOCK", &number, how];
+        assert_eq!(other.exchange(&unblock), Value::Integer(1));
+        assert_eq!(client.read_reply().is_error(), how == "ERROR");
+        wait_until(PATIENCE, "its connection is closed", || {
+            stack.shards[0].info("blocked_clients") == "0"
+        });
+    }
+    assert_eq!(other.exchange(&["RPUSH", "queue", "x"]), Value::Integer(1));
+}
+
+#[test]
 fn a_redis_server_that_comes_back_is_waited_for() {
     let mut stack = Stack::start(1, &Options::default());
     let mut clients = [stack.client(), stack.client(), stack.client()];

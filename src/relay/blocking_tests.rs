@@ -272,6 +272,25 @@ fn a_wait_goes_on_where_a_server_comes_back_within_a_bound() {
 }
 
 #[test]
+fn a_server_that_hangs_up_on_whoever_blocks_is_not_asked_for_ever() {
+    let (mut world, client) = world_with(|_| ());
+    world.say(client, &req("BLPOP q 0"));
+    let mut waited_ms = 0;
+    while world.relay.clients.get(client.index, client.generation).unwrap().blocked.is_some() {
+        if !private(&world).is_empty() {
+            world.lose(0);
+        }
+        world.advance(50);
+        waited_ms += 50;
+        assert!(waited_ms < BLOCK_RECONNECT_MS + 2_000, "still asked after {waited_ms} ms");
+    }
+    let heard = world.heard(client);
+    assert_eq!(heard, "-ERR Connection closed by server: shard s0000 at unix:/s0\r\n");
+    assert!(waited_ms >= BLOCK_RECONNECT_MS, "after {waited_ms} ms");
+    assert!(world.stores[0].blocking.len() < 60, "with pauses");
+}
+
+#[test]
 fn a_wait_whose_time_only_the_server_knows_is_not_moved() {
     let (mut world, client) = world_with(|_| ());
     world.say(client, &req("BLPOP q 1e3"));

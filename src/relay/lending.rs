@@ -14,6 +14,9 @@ use crate::relay::pool::LaneSet;
 use crate::relay::private::{Lending, Loan, NotLent};
 use crate::stats::cells::ShardMetric;
 
+/// A shard whose private connections stand for so long is there, µs.
+const UP_US: u64 = 1_000 * US_PER_MS;
+
 impl Relay {
     /// Its connection has ended, or was never there; `orphans` were not answered.
     pub(super) fn lose_private(
@@ -59,7 +62,12 @@ impl Relay {
             return;
         }
         lending.turned_away = loss == Loss::TurnedAway;
-        lending.down_since_us.get_or_insert(now.mono_us);
+        // A server that hangs up as soon as it is asked was not there in between.
+        let since_us = match lending.was_down_us {
+            Some((since_us, up_us)) if now.mono_us < up_us + UP_US => since_us,
+            _ => now.mono_us,
+        };
+        lending.down_since_us.get_or_insert(since_us);
         // Those that are lost together count once.
         if now.mono_us >= lending.again_us {
             lending.failures = lending.failures.saturating_add(1);
@@ -220,7 +228,7 @@ impl Relay {
 
     /// Why there is no connection to the shard.
     pub(super) fn down_text(&mut self, pool: PoolId, shard: ShardId) -> String {
-        if self.is_watched_pool(pool) && !self.lending(pool, shard).turned_away {
+        if self.is_watched_pool(pool) && !self.is_verified(pool, shard) {
             return self.held_text(pool, shard, false);
         }
         let why = match self.lending(pool, shard).why.clone() {

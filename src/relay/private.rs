@@ -66,6 +66,8 @@ pub(super) struct Lending {
     pub(super) again_us: u64,
     /// Since when none could be connected, or kept; and why.
     pub(super) down_since_us: Option<u64>,
+    /// The same of the last time that it was so, and when that was over.
+    pub(super) was_down_us: Option<(u64, u64)>,
     pub(super) why: String,
     /// The server answered the last hand-shake with an error.
     pub(super) turned_away: bool,
@@ -342,7 +344,9 @@ impl Relay {
         // The first requests of a connection need no fence behind them: it has one on its return.
         lane.fence.due_us = 0;
         let lending = self.lending(pool, shard);
-        lending.down_since_us = None;
+        if let Some(since_us) = lending.down_since_us.take() {
+            lending.was_down_us = Some((since_us, now.mono_us));
+        }
         if !std::mem::take(&mut lending.why).is_empty() {
             self.reports.push_back(Report::LaneUp { pool, shard });
         }

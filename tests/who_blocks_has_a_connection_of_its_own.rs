@@ -117,16 +117,18 @@ fn each_command_answers_as_that_of_one_redis() {
             both.fill(fill);
             both.ask(take);
             both.same(take);
-            both.clear();
-            both.ask(take);
-            if take.contains("BLOCK") || take.starts_with('B') {
+            let blocks = take.contains("BLOCK") || take.starts_with('B');
+            if blocks && !fill.starts_with("SET") {
+                // So long that no pause of the machine outlasts it.
+                let take = take.replace("0.2", "20").replace("BLOCK 200", "BLOCK 20000");
+                both.clear();
+                both.ask(&take);
                 both.wait_blocked();
                 both.fill(fill);
-                let woken = both.same(take);
-                assert!(fill.starts_with("SET") == woken.is_null(), "{take}: {woken:?}");
-                both.clear();
-                both.ask(take);
+                assert!(!both.same(&take).is_null(), "{take}");
             }
+            both.clear();
+            both.ask(take);
             assert!(both.same(take).is_null(), "{take} in its time");
         }
         for wrong in WRONG {
@@ -333,7 +335,7 @@ fn a_user_that_may_not_unblock_is_unblocked_by_a_closed_connection() {
 fn a_redis_server_that_comes_back_is_waited_for() {
     let mut stack = Stack::start(1, &Options::default());
     let mut clients = [stack.client(), stack.client(), stack.client()];
-    for (client, time) in clients.iter_mut().zip(["0", "20", "3"]) {
+    for (client, time) in clients.iter_mut().zip(["0", "20", "6"]) {
         client.request(&["BLPOP", "queue", time]);
     }
     let mut other = stack.client();

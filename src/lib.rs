@@ -56,11 +56,12 @@
 //! ```
 //!
 //! A core never waits for another thread. Downward go whole immutable things: `Letter::Topology`
-//! (with the configuration that it counts pools and shards by),
+//! (with the configuration that it counts pools and shards by), `Letter::Listen` (more listeners),
 //! `Letter::Shared` (what another core tells: a script that it has seen, a query for clients, an
-//! answer to one, lines for who monitors), `Letter::Client` (a connection that another core accepted and this one has more
-//! room for), `Letter::Drain`, `Letter::Stop`. Upward, others read what the core counts; that a
-//! primary is in doubt goes to the watcher by its bounded channel (`Suspicions`).
+//! answer to one, lines for who monitors), `Letter::Client` (a connection that another core accepted
+//! and this one has more room for), `Letter::Drain`, `Letter::Stop`. Upward, others read what the
+//! core counts; that a primary is in doubt goes to the watcher by its bounded channel
+//! (`Suspicions`).
 //!
 //! # A turn, and a request's way through it
 //!

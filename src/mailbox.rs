@@ -13,6 +13,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::base::ids::PoolId;
 use crate::base::limits::MAILBOX_LETTERS;
+use crate::net::listen::Listener;
 use crate::net::wake::WakeFd;
 use crate::relay::api::Shared as News;
 use crate::topology::Topology;
@@ -22,6 +23,8 @@ use crate::topology::Topology;
 pub enum Letter {
     /// A newer one replaces one that was not read yet.
     Topology(Arc<Topology>),
+    /// More sockets to listen on; after the topology that has their pools.
+    Listen(Vec<Listener>),
     /// What another core tells.
     Shared(News),
     /// A fresh connection that another core accepted and counted as this core's.
@@ -73,9 +76,9 @@ pub fn mailbox() -> std::io::Result<(MailboxSender, Mailbox)> {
 }
 
 impl MailboxSender {
-    /// Puts a letter in and wakes the core if that has not been done already. A client or another
-    /// core's news come back if [`MAILBOX_LETTERS`] of them wait; topologies and orders always go
-    /// in.
+    /// Puts a letter in and wakes the core if that has not been done already. A client, listeners or
+    /// another core's news come back if [`MAILBOX_LETTERS`] of them wait; topologies and orders
+    /// always go in.
     pub fn send(&self, letter: Letter) -> Result<(), Letter> {
         match letter {
             Letter::Topology(topology) => {

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::{
-    Checking, Clients, Options, PATIENCE, Proxy, Redis, Stack, Threads, Wire, holds_for, note,
-    wait_until,
+    Checking, Clients, Options, PATIENCE, Port, Proxy, Redis, Stack, Threads, Wire, holds_for,
+    note, wait_until,
 };
 
 /// Two shards, each to be reached at a port and at a socket.
@@ -204,4 +204,87 @@ fn bounds_and_passwords_hold_from_the_reload_on() {
     holds_for(Duration::from_millis(100), "both are served", || {
         [&mut early, &mut late].into_iter().all(|wire| wire.exchange(&["GET", "a"]).text() == "1")
     });
+}
+
+/// A pool of its own over the first shard.
+fn further_pool(listen: &Port, redis: &Redis) -> String {
+    format!(
+        "[[pool]]\nname = \"more\"\nlisten = \"{}\"\n[[pool.shard]]\nname = \"only\"\n\
+         address = \"{}\"\n",
+        listen.address,
+        redis.address()
+    )
+}
+
+#[test]
+fn pools_and_listeners_are_added_and_nobody_who_is_in_notices() {
+    let stack = start("2");
+    let tags = stack.keys_by_shard(1).into_iter().map(|keys| format!("{{{}}}", keys[0]));
+    let tags: Vec<String> = tags.collect();
+    let clients = Clients { closed_loops: 4, pipelines: 2, ..Clients::default() };
+    let load = Checking::start(stack.proxy.address(), &tags, clients);
+    let mut threads = Threads::default();
+    let stop = callers(&mut threads, &stack.proxy);
+    let (second, of_more) = (Port::reserve(), Port::reserve());
+    let first = format!("\"{}\"]", stack.proxy.address());
+    let mut old = String::new();
+    stack.proxy.edit(|text| {
+        text.clone_into(&mut old);
+        let both = format!("\"{}\", \"{}\"]", stack.proxy.address(), second.address);
+        let text = text.replace(&first, &both).replace("timeout_ms", "backlog = 77\ntimeout_ms");
+        text + &further_pool(&of_more, &stack.shards[0])
+    });
+    let (taken, said) = stack.proxy.reload(&[]);
+    assert!(taken && said.contains("pool more is served, too"), "{said}");
+    // Every core listens: so many connections come to all of them.
+    for _ in 0..30 {
+        let mut by_second = Wire::connect(second.address);
+        assert_eq!(by_second.exchange(&["SET", &format!("{}x", tags[0]), "1"]).text(), "OK");
+        let mut by_more = Wire::connect(of_more.address);
+        assert_eq!(by_more.exchange(&["GET", &format!("{}x", tags[0])]).text(), "1");
+    }
+    let stats = stack.proxy.admin("/stats");
+    assert!(stats.contains("\"more\"") && stats.contains("\"only\""), "{stats}");
+    assert!(stack.proxy.admin("/readyz").contains("ready"));
+    let listeners = stack.proxy.metric("corelay_pool_listeners");
+    let of_pool =
+        |name: &str| listeners.iter().find(|(labels, _)| labels.contains(name)).unwrap().1;
+    assert_eq!((of_pool("cache"), of_pool("more")), (4.0, 2.0));
+
+    // A listener goes; who came by it stays.
+    let mut by_second = Wire::connect(second.address);
+    assert_eq!(by_second.exchange(&["PING"]).text(), "PONG");
+    stack.proxy.edit(|_| old.clone() + &further_pool(&of_more, &stack.shards[0]));
+    let (taken, said) = stack.proxy.reload(&[]);
+    assert!(taken, "{said}");
+    wait_until(PATIENCE, "nobody is let in there", || Wire::try_connect(second.address).is_err());
+    assert_eq!(by_second.exchange(&["PING"]).text(), "PONG");
+
+    // A pool does not go.
+    stack.proxy.edit(|_| old.clone());
+    let (taken, said) = stack.proxy.reload(&[]);
+    assert!(!taken && said.contains("pool more: restart needed"), "{said}");
+    stop.store(true, Ordering::SeqCst);
+    threads.join();
+    let account = load.settle(|shard| stack.shards[shard].client());
+    account.expect_integrity();
+    (0..2).for_each(|shard| account.expect_undisturbed(shard, PATIENCE));
+}
+
+#[test]
+fn an_address_that_can_not_be_had_keeps_everything_as_it_was() {
+    let stack = start("1");
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_by_us = held.local_addr().unwrap();
+    stack.proxy.edit(|text| {
+        let first = format!("\"{}\"]", stack.proxy.address());
+        let both = format!("\"{}\", \"{taken_by_us}\"]", stack.proxy.address());
+        with_value(&text.replace(&first, &both), "timeout_ms", "1234")
+    });
+    let (taken, said) = stack.proxy.reload(&[]);
+    assert!(!taken && said.contains("address already in use"), "{said}");
+    assert_eq!(stack.client().exchange(&["PING"]).text(), "PONG");
+    drop(held);
+    assert!(stack.proxy.reload(&[]).0, "it is free now");
+    assert_eq!(Wire::connect(taken_by_us).exchange(&["PING"]).text(), "PONG");
 }

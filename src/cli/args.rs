@@ -202,8 +202,8 @@ Examples:
   corelay reload --allow-moved-keys          after corelay placement has shown which
 
 Asks the proxy that runs on this host to read the file that it was started with. All of it is taken,
-or nothing: whatever is wrong with it, needs a restart (cores, ports, listeners, the pools and their
-shards' names) or places keys elsewhere (hash, weights, a server under another name) is told, and then
+or nothing: whatever is wrong with it, needs a restart (cores, the admin port, fewer pools, names of
+shards) or places keys elsewhere (hash, weights, a server under another name) is told, and then
 everything stays as it was. SIGHUP does the same without the flag; the log says what became of it.
 A shard with another address: requests under way are answered by the old server, later ones go to the
 new; its data has to be there.

@@ -1,13 +1,14 @@
 //! From one configuration to the next in a process that runs: what stands in the way.
 //!
-//! Two things do. What the process was built on at its start (cores, ports, listeners) can not be
-//! changed under its clients: that needs a restart. And what places keys elsewhere makes data
+//! Two things do. What the process was built on at its start (cores, ports, the shards of its pools)
+//! can not be changed under its clients: that needs a restart. And what places keys elsewhere makes data
 //! unreachable, silently: that needs to be asked for. Everything else can be taken while requests
 //! are under way. A new key has to be put on one of these sides here, or this does not compile.
 //!
 //! Called by the reload of `control`.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use super::complaint::Complaint;
 use super::model::{Config, NodeAddress, PoolConfig, ProxyConfig};
@@ -18,22 +19,42 @@ use crate::route::moves::{Moves, random_keys};
 const SAMPLE: u64 = 100_000;
 const RESTART: &str = "restart corelay, or put back what it was";
 
-/// Why `next`, read from `file`, can not take the place of `now`; empty: it can.
+/// What is in force when `file` has taken the place of `now`: every pool keeps its id, wherever it
+/// stands in the file, and further ones come behind.
+pub fn succeed(now: &Config, file: Config) -> Config {
+    let of_name = |name: &str| file.pools.iter().find(|pool| pool.name == name);
+    let known = now.pools.iter().map(|pool| of_name(&pool.name).unwrap_or(pool).clone());
+    let is_new = |pool: &&Arc<PoolConfig>| now.pools.iter().all(|known| known.name != pool.name);
+    let pools = known.chain(file.pools.iter().filter(is_new).cloned()).collect();
+    Config { proxy: file.proxy, pools }
+}
+
+/// Why `file`, read from the file of this name, can not take the place of `now`; empty: it can.
 /// `allow_moved_keys`: keys may be placed elsewhere.
 pub fn hindrances(
-    file: &str,
+    name: &str,
     now: &Config,
-    next: &Config,
+    file: &Config,
     allow_moved_keys: bool,
 ) -> Vec<Complaint> {
-    let mut hindrances = Hindrances { file, list: Vec::new() };
-    hindrances.of_proxy(&now.proxy, &next.proxy);
-    hindrances.of_pools(now, next);
-    for now in &now.pools {
-        let Some(next) = next.pools.iter().find(|next| next.name == now.name) else { continue };
-        hindrances.of_pool(now, next);
+    let mut hindrances = Hindrances { file: name, list: Vec::new() };
+    hindrances.of_proxy(&now.proxy, &file.proxy);
+    for pool in &now.pools {
+        let Some(next) = file.pools.iter().find(|next| next.name == pool.name) else {
+            let why = "restart needed: it is out of the file, and its clients are still served";
+            hindrances.add(&format!("pool {}", pool.name), why.to_owned(), RESTART);
+            continue;
+        };
+        hindrances.of_pool(pool, next);
         if !allow_moved_keys {
-            hindrances.moved_keys(now, next);
+            hindrances.moved_keys(pool, next);
+        }
+    }
+    let is_new = |pool: &&Arc<PoolConfig>| now.pools.iter().all(|known| known.name != pool.name);
+    for pool in file.pools.iter().filter(is_new) {
+        if pool.sentinel.is_some() || pool.reads_replicas() {
+            let why = "restart needed: sentinels and replicas are looked at from the start";
+            hindrances.add(&format!("pool {}", pool.name), why.to_owned(), RESTART);
         }
     }
     hindrances.list
@@ -78,19 +99,9 @@ impl Hindrances<'_> {
         self.fixed("proxy.log_file", log_file, &next.log_file);
     }
 
-    fn of_pools(&mut self, now: &Config, next: &Config) {
-        let names = |config: &Config| -> Vec<String> {
-            config.pools.iter().map(|pool| pool.name.clone()).collect()
-        };
-        self.fixed("pool.name", &names(now), &names(next));
-    }
-
     fn of_pool(&mut self, now: &PoolConfig, next: &PoolConfig) {
         let PoolConfig {
             name,
-            listen,
-            backlog,
-            tcp_keepalive,
             lanes_per_node,
             shards,
             sentinel,
@@ -101,7 +112,10 @@ impl Hindrances<'_> {
             hash_tag: _,
             distribution: _,
             char_signedness: _,
-            // Read for each request, client, connection.
+            // Read for each request, client, connection, listener.
+            listen: _,
+            backlog: _,
+            tcp_keepalive: _,
             timeout_ms: _,
             connect_timeout_ms: _,
             fence_interval_ms: _,
@@ -123,9 +137,6 @@ impl Hindrances<'_> {
             limits: _,
         } = now;
         let key = |key: &str| format!("pool {name}: {key}");
-        self.fixed(&key("listen"), listen, &next.listen);
-        self.fixed(&key("backlog"), backlog, &next.backlog);
-        self.fixed(&key("tcp_keepalive"), tcp_keepalive, &next.tcp_keepalive);
         self.fixed(&key("lanes_per_node"), lanes_per_node, &next.lanes_per_node);
         if now.reads_replicas() != next.reads_replicas() {
             let why = "restart needed: replicas are looked at from the start, or never";
@@ -206,7 +217,7 @@ mod tests {
     }
 
     fn pool(config: &mut Config) -> &mut PoolConfig {
-        std::sync::Arc::make_mut(&mut config.pools[0])
+        Arc::make_mut(&mut config.pools[0])
     }
 
     #[test]
@@ -226,7 +237,7 @@ mod tests {
     fn what_the_process_was_built_on_needs_a_restart_and_all_of_it_is_told() {
         let change = |config: &mut Config| {
             config.proxy.cores = vec![0];
-            pool(config).lanes_per_node = 2;
+            config.proxy.stats_listen = Some("127.0.0.1:22222".parse().unwrap());
         };
         let told = told(change, true);
         assert_eq!(
@@ -234,7 +245,7 @@ mod tests {
             "corelay.toml: proxy.cores = [0]: restart needed: it was [0, 1] when this process \
              started; restart corelay, or put back what it was"
         );
-        assert!(told[1].starts_with("corelay.toml: pool cache: lanes_per_node = 2: "), "{told:?}");
+        assert!(told[1].starts_with("corelay.toml: proxy.stats_listen = Some("), "{told:?}");
         assert_eq!(told.len(), 2);
     }
 
@@ -272,6 +283,25 @@ mod tests {
         let swapped = told(swap, false);
         assert_eq!(swapped.len(), 2);
         assert!(swapped[0].contains("would be where"), "{swapped:?}");
+    }
+
+    #[test]
+    fn pools_keep_their_ids_and_further_ones_come_behind() {
+        let now = sample::config(&[("cache", &["one"]), ("other", &["one"])]);
+        let mut file = Config::clone(&sample::config(&[("new", &["x"])]));
+        file.pools.extend(now.pools.iter().rev().cloned());
+        Arc::make_mut(&mut file.pools[2]).timeout_ms = Some(77);
+        assert_eq!(hindrances("f", &now, &file, false), []);
+        let next = succeed(&now, file.clone());
+        let names: Vec<&str> = next.pools.iter().map(|pool| pool.name.as_str()).collect();
+        assert_eq!(names, ["cache", "other", "new"]);
+        assert_eq!(next.pools[0].timeout_ms, Some(77));
+        assert_eq!(succeed(&next, file.clone()), next, "the same file changes nothing");
+        file.pools.truncate(2);
+        let told = hindrances("f", &next, &file, true);
+        assert!(told[0].to_string().contains("pool cache: restart needed"), "{told:?}");
+        let watched = sample::watched(&next);
+        assert_eq!(hindrances("f", &now, &watched, true).len(), 3, "the two known, and the new");
     }
 
     #[test]

@@ -5,14 +5,23 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::base::ids::PoolId;
 use crate::command::model::Family;
 
 /// Everything that one process runs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub proxy: ProxyConfig,
-    /// In the file's order; `PoolId` is the index.
+    /// `PoolId` is the index: those of the file that was read first in its order, then what later
+    /// ones have added.
     pub pools: Vec<Arc<PoolConfig>>,
+}
+
+impl Config {
+    /// The pools with their ids.
+    pub fn numbered(&self) -> impl Iterator<Item = (PoolId, &Arc<PoolConfig>)> {
+        (0..).map(PoolId).zip(&self.pools)
+    }
 }
 
 /// What is the process's own.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::*;
 use crate::base::ids::{PoolId, ShardId};
 use crate::command::model::Family;
+use crate::config::model::Config;
 use crate::config::{Complaint, sample};
 use crate::control::publisher::Publisher;
 use crate::control::reload::Source;
@@ -43,13 +44,25 @@ fn state() -> Arc<ControlState> {
     ControlState::new(cores, topology, door, Logger::discard())
 }
 
+struct NoDoors;
+
+impl reload::Doors for NoDoors {
+    fn bind(&mut self, _: &Config, _: &Config) -> Result<(), Vec<String>> {
+        Ok(())
+    }
+
+    fn open(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 fn serving(state: &Arc<ControlState>) -> AdminHandle {
     let publisher = Publisher::new(state.topology(), |_| ());
     let switchovers = Switchovers::new(state.clone(), publisher.clone());
     let load = Box::new(|| Err(vec![Complaint::of_file("f", "bad", "mend it")]));
     let source = Source { file: "f".to_owned(), load };
     let (reloads, orders) = reload::orders();
-    reload::start(orders, source, state.clone(), publisher, None).unwrap();
+    reload::start(orders, source, Box::new(NoDoors), state.clone(), publisher, None).unwrap();
     let deeds = Deeds { switchovers, reloads };
     start("127.0.0.1:0".parse().unwrap(), state.clone(), deeds).unwrap()
 }

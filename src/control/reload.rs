@@ -2,9 +2,9 @@
 //! of it does.
 //!
 //! ```text
-//!  SIGHUP ──────────┐
-//!  POST /reload ────┴▶ read, check ─▶ what needs a restart? moves keys? ─▶ look up names ─▶ publish
-//!                           └──── a complaint: all as it was ────┴──────────────┘
+//!  SIGHUP ───────┐
+//!  POST /reload ─┴▶ read, check ─▶ restart needed? keys move? ─▶ look up names ─▶ bind ─▶ publish
+//!                        └────────────── a complaint: all as it was ───────────────┘
 //! ```
 //!
 //! One at a time, on a thread of its own: nobody who asks is held up by a file system or a resolver.
@@ -26,7 +26,8 @@ use super::admin_client;
 use super::publisher::Publisher;
 use super::resolver::{self, ResolverHandle};
 use super::state::ControlState;
-use crate::config::change::hindrances;
+use crate::base::ids::ShardId;
+use crate::config::change::{hindrances, succeed};
 use crate::config::model::{Config, NodeAddress};
 use crate::config::{Complaint, Loaded, Severity};
 use crate::stats::cells::CoreMetric;
@@ -152,6 +153,18 @@ pub fn orders() -> (Reloads, Orders) {
 #[derive(Debug)]
 pub struct Orders(Receiver<Order>);
 
+/// The cores' listeners.
+pub trait Doors: Send {
+    /// Binds what `next` wants beside what `now` has; nobody is let in yet.
+    ///
+    /// # Errors
+    /// What can not be bound: then nothing is.
+    fn bind(&mut self, now: &Config, next: &Config) -> Result<(), Vec<String>>;
+
+    /// The cores have been told of their pools: opens what was bound. Gives what went wrong.
+    fn open(&mut self) -> Vec<String>;
+}
+
 /// Starts the thread that reloads. `resolver` keeps the names of the present configuration.
 ///
 /// # Errors
@@ -159,11 +172,12 @@ pub struct Orders(Receiver<Order>);
 pub fn start(
     orders: Orders,
     source: Source,
+    doors: Box<dyn Doors>,
     state: Arc<ControlState>,
     publisher: Arc<Publisher>,
     resolver: Option<ResolverHandle>,
 ) -> io::Result<()> {
-    let reloader = Reloader { source, state, publisher, resolver };
+    let reloader = Reloader { source, doors, state, publisher, resolver };
     let run = move || reloader.run(&orders.0);
     std::thread::Builder::new().name("corelay-reload".to_owned()).spawn(run)?;
     Ok(())
@@ -171,6 +185,7 @@ pub fn start(
 
 struct Reloader {
     source: Source,
+    doors: Box<dyn Doors>,
     state: Arc<ControlState>,
     publisher: Arc<Publisher>,
     resolver: Option<ResolverHandle>,
@@ -201,18 +216,18 @@ impl Reloader {
     }
 
     fn reload(&mut self, allow_moved_keys: bool) -> Outcome {
-        let Loaded { config, warnings } = (self.source.load)().map_err(|all| lines(&all))?;
+        let Loaded { config: file, warnings } = (self.source.load)().map_err(|all| lines(&all))?;
         let mut told = lines(&warnings);
         let now = self.publisher.current();
-        if config == *now.config {
-            told.push(format!("{} says what is in force already", self.source.file));
-            return Ok(told);
-        }
-        let hindrances = hindrances(&self.source.file, &now.config, &config, allow_moved_keys);
+        let hindrances = hindrances(&self.source.file, &now.config, &file, allow_moved_keys);
         if !hindrances.is_empty() {
             return Err(lines(&hindrances));
         }
-        let next = Arc::new(config);
+        let next = Arc::new(succeed(&now.config, file));
+        if next == now.config {
+            told.push(format!("{} says what is in force already", self.source.file));
+            return Ok(told);
+        }
         let log = &self.state.log;
         let found = resolver::resolve_all(&next, log);
         let (found, resolver) = found.map_err(|why| vec![format!("names: {why}")])?;
@@ -220,11 +235,13 @@ impl Reloader {
         if !lost.is_empty() {
             return Err(lines(&lost));
         }
+        self.doors.bind(&now.config, &next)?;
         // Nothing can go wrong from here on. The old names must not be written over the new ones.
         self.resolver = None;
         if next.proxy.log_level != now.config.proxy.log_level {
             log.set_level(next.proxy.log_level);
         }
+        self.state.cores.iter().for_each(|core| core.grow(&next));
         let epoch = self.publisher.change(|topology| take_over(topology, &next, &found));
         let resolver = resolver.map(|resolver| resolver.start(self.publisher.clone())).transpose();
         match resolver {
@@ -233,16 +250,22 @@ impl Reloader {
         }
         let epoch = epoch.unwrap_or_default();
         told.push(format!("{} is in force, as topology {epoch}", self.source.file));
+        told.extend(further_pools(&now.config, &next));
         told.extend(self.stragglers(epoch));
+        told.extend(self.doors.open());
         Ok(told)
     }
 
     /// Shards that get another address, which is a name that nobody knows.
     fn unresolved(&self, now: &Topology, found: &Topology) -> Vec<Complaint> {
         let mut complaints = Vec::new();
-        for (pool, (config, places)) in found.config.pools.iter().zip(&found.pools).enumerate() {
-            for (at, (shard, place)) in config.shards.iter().zip(&places.shards).enumerate() {
-                let before = now.config.pools.get(pool).and_then(|pool| pool.shards.get(at));
+        for (id, config) in found.config.numbered() {
+            let before = now.config.numbered().find(|(_, before)| before.name == config.name);
+            for (at, shard) in (0..).zip(&config.shards) {
+                let Some(place) = found.shard(id, ShardId(at)) else { continue };
+                let before = before.and_then(|(_, before)| {
+                    before.shards.iter().find(|before| before.name == shard.name)
+                });
                 let same = before.is_some_and(|before| before.address == shard.address);
                 if same || place.primary.is_some() || shard.address == NodeAddress::Sentinel {
                     continue;
@@ -280,6 +303,8 @@ impl Reloader {
 /// a name that has no answer now keeps its last address.
 fn take_over(topology: &mut Topology, next: &Arc<Config>, found: &Topology) {
     topology.config = next.clone();
+    let further = found.pools.iter().skip(topology.pools.len());
+    topology.pools.extend(further.cloned());
     let pools = next.pools.iter().zip(topology.pools.iter_mut().zip(&found.pools));
     for (config, (known, found)) in pools {
         let shards = config.shards.iter().zip(known.shards.iter_mut().zip(&found.shards));
@@ -292,6 +317,12 @@ fn take_over(topology: &mut Topology, next: &Arc<Config>, found: &Topology) {
             }
         }
     }
+}
+
+/// Pools that came.
+fn further_pools(now: &Config, next: &Config) -> Vec<String> {
+    let further = next.pools.iter().skip(now.pools.len());
+    further.map(|pool| format!("pool {} is served, too", pool.name)).collect()
 }
 
 fn lines(complaints: &[Complaint]) -> Vec<String> {

@@ -1,11 +1,25 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
+use crate::base::ids::PoolId;
 use crate::config::model::PoolConfig;
 use crate::config::sample;
 use crate::log::Logger;
-use crate::stats::cells::CoreStats;
+use crate::stats::cells::{CoreStats, ShardMetric};
 use crate::stats::latency::latency_door;
+
+/// Listens nowhere; what is told it as a refusal stays.
+struct NoDoors(Result<(), Vec<String>>);
+
+impl Doors for NoDoors {
+    fn bind(&mut self, _: &Config, _: &Config) -> Result<(), Vec<String>> {
+        self.0.clone()
+    }
+
+    fn open(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
 
 /// A reloader of a pool of two shards whose file says what `next` makes of it, and what the last
 /// topology delivered was.
@@ -29,7 +43,8 @@ fn reloader(
         Ok(Loaded { config, warnings: Vec::new() })
     };
     let source = Source { file: "corelay.toml".to_owned(), load: Box::new(load) };
-    (Reloader { source, state, publisher, resolver: None }, delivered)
+    let doors = Box::new(NoDoors(Ok(())));
+    (Reloader { source, doors, state, publisher, resolver: None }, delivered)
 }
 
 fn pool(config: &mut Config) -> &mut PoolConfig {
@@ -88,6 +103,31 @@ fn whatever_stands_in_the_way_nothing_changes() {
     let (mut reloader, delivered) = reloader(|config| pool(config).shards[0].weight = 5);
     reloader.reload(true).unwrap();
     assert!(delivered.read().unwrap().is_some(), "keys may move if that is wanted");
+}
+
+#[test]
+fn a_further_pool_has_its_cells_and_places() {
+    let (mut reloader, delivered) = reloader(|config| {
+        config.pools.insert(0, Arc::new(sample::pool("more", &["m1"])));
+    });
+    let told = reloader.reload(false).unwrap();
+    assert_eq!(told[1..], ["pool more is served, too"]);
+    let topology = delivered.read().unwrap().clone().unwrap();
+    let names: Vec<&str> = topology.config.pools.iter().map(|pool| pool.name.as_str()).collect();
+    assert_eq!(names, ["cache", "more"]);
+    let further = topology.shard(PoolId(1), ShardId(0)).unwrap().primary.clone().unwrap();
+    assert_eq!(further.to_string(), "127.0.0.1:1");
+    let cell = reloader.state.cores[0].shard(PoolId(1), ShardId(0), ShardMetric::Requests);
+    assert_eq!(cell.get(), 0);
+    assert_eq!(reloader.reload(false).unwrap(), ["corelay.toml says what is in force already"]);
+}
+
+#[test]
+fn without_its_listeners_nothing_is_taken() {
+    let (mut reloader, delivered) = reloader(|config| pool(config).timeout_ms = Some(77));
+    reloader.doors = Box::new(NoDoors(Err(vec!["address already in use".to_owned()])));
+    assert_eq!(reloader.reload(true).unwrap_err(), ["address already in use"]);
+    assert!(delivered.read().unwrap().is_none());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use crate::base::ids::PoolId;
 use crate::base::limits::{LISTEN_AGAIN_MS, LISTEN_IN_USE_MAX_MS};
@@ -52,16 +52,24 @@ fn other(doing: &'static str) -> impl Fn(io::Error) -> Why {
 
 /// The listeners of all pools, by core; or everything that is wrong with them.
 pub fn bind(config: &Config, cores: usize) -> Result<Vec<Vec<Listener>>, Vec<ListenError>> {
+    bind_more(&[], config, cores)
+}
+
+/// The same, but for the addresses that are `open` already.
+pub fn bind_more(
+    open: &[Listen],
+    config: &Config,
+    cores: usize,
+) -> Result<Vec<Vec<Listener>>, Vec<ListenError>> {
     let mut by_core: Vec<Vec<Listener>> = (0..cores).map(|_| Vec::new()).collect();
     let mut complaints = Vec::new();
     let mut waits_left = LISTEN_IN_USE_MAX_MS / LISTEN_AGAIN_MS;
-    for (number, pool) in config.pools.iter().enumerate() {
-        for listen in &pool.listen {
+    for (id, pool) in config.numbered() {
+        for listen in pool.listen.iter().filter(|listen| !open.contains(listen)) {
             match bind_patiently(listen, pool, cores, &mut waits_left) {
                 Ok(sockets) => {
                     for (of_core, (at, socket)) in by_core.iter_mut().zip(sockets) {
-                        let pool = PoolId(number as u16);
-                        of_core.push(Listener { pool, at, socket });
+                        of_core.push(Listener { pool: id, at, socket });
                     }
                 }
                 Err(why) => {
@@ -168,6 +176,16 @@ fn remove_stale(path: &Path) -> Result<(), Why> {
         // Somebody listens; or we may not ask, and then must not take it away either.
         Ok(_) => Err(Why::InUse),
         Err(error) => Err(Why::Other { doing: "look for a listener", error }),
+    }
+}
+
+/// Sets what can be set on a socket that listens already.
+pub fn tune(socket: &OwnedFd, pool: &PoolConfig) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.listen(backlog(pool))?;
+    match socket.domain()? {
+        Domain::UNIX => Ok(()),
+        _ => socket.set_keepalive(pool.tcp_keepalive),
     }
 }
 

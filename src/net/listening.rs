@@ -70,6 +70,12 @@ impl Sockets {
         }
     }
 
+    /// The socket of a listener that was not told to stop.
+    pub fn listener(&self, id: ListenerId) -> Option<&OwnedFd> {
+        let listening = self.listeners.get(id.index()).filter(|listening| listening.wanted)?;
+        listening.fd.as_ref()
+    }
+
     /// Tells `Woken` whenever `fd` is used. Once for each ring.
     pub fn watch(&mut self, fd: WakeFd) {
         debug_assert!(self.wake.is_none());

@@ -17,10 +17,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SI
 use signal_hook::iterator::Signals;
 
 use crate::base::limits::{CONTROL_DESCRIPTORS, CORE_DESCRIPTORS_MIN, DESCRIPTORS_MIN, DRAIN_MS};
-use crate::config::model::{Config, LogLevel};
+use crate::config::model::{Config, Listen, LogLevel};
 use crate::control::admin::{self, AdminHandle, Deeds};
 use crate::control::publisher::Publisher;
-use crate::control::reload::{self, Reloads, Source};
+use crate::control::reload::{self, Doors, Reloads, Source};
 use crate::control::replicas::{self, ReplicasHandle};
 use crate::control::resolver;
 use crate::control::sentinel::{self, WatchHandle};
@@ -30,6 +30,7 @@ use crate::control::switchover::Switchovers;
 use crate::log::{self, Logger};
 use crate::mailbox::{Letter, Mailbox, MailboxSender, mailbox};
 use crate::net::features::Features;
+use crate::net::listen::{ListenError, Listener};
 use crate::net::{descriptors, listen, memory};
 use crate::reactor::balance::Balance;
 use crate::reactor::{CoreHandle, CoreSetup, EverySecond};
@@ -172,7 +173,8 @@ fn boot(config: Arc<Config>, source: Source) -> Result<Proxy, Vec<String>> {
     let resolver = resolver.map(|resolver| resolver.start(publisher.clone())).transpose();
     let resolver = resolver.map_err(|error| one(format!("names can not be watched: {error}")))?;
     let replicas = look_at_replicas(&state, &publisher)?;
-    reload::start(orders, source, state.clone(), publisher, resolver)
+    let doors = Box::new(MoreDoors { mailboxes: mailboxes.clone(), bound: Vec::new() });
+    reload::start(orders, source, doors, state.clone(), publisher, resolver)
         .map_err(|error| one(format!("reloads can not be served: {error}")))?;
     log_start(&logger, &config);
     Ok(Proxy {
@@ -212,6 +214,42 @@ fn boxes(cores: usize) -> std::io::Result<(Vec<MailboxSender>, Vec<Mailbox>)> {
 fn start_stats_port(state: &Arc<ControlState>) -> Result<Option<StatsPortHandle>, String> {
     let started = state.config().proxy.stats_listen.map(|at| stats_port::start(at, state.clone()));
     started.transpose().map_err(|error| error.to_string())
+}
+
+/// Opens listeners while the cores run.
+struct MoreDoors {
+    mailboxes: Vec<MailboxSender>,
+    /// By core; not handed over yet.
+    bound: Vec<Vec<Listener>>,
+}
+
+impl Doors for MoreDoors {
+    fn bind(&mut self, now: &Config, next: &Config) -> Result<(), Vec<String>> {
+        let open: Vec<Listen> =
+            now.numbered().flat_map(|(_, pool)| pool.listen.iter().cloned()).collect();
+        let bound = listen::bind_more(&open, next, self.mailboxes.len());
+        let told = |errors: Vec<ListenError>| -> Vec<String> {
+            errors.iter().map(ToString::to_string).collect()
+        };
+        self.bound = bound.map_err(told)?;
+        Ok(())
+    }
+
+    fn open(&mut self) -> Vec<String> {
+        let cores = self.mailboxes.iter().zip(self.bound.drain(..)).enumerate();
+        let late = cores.filter_map(|(core, (mailbox, listeners))| {
+            let mut letter = Letter::Listen(listeners);
+            for _ in 0..LETTER_TRIES {
+                match mailbox.send(letter) {
+                    Ok(()) => return None,
+                    Err(back) => letter = back,
+                }
+                std::thread::park_timeout(LOOK_AT_CORES);
+            }
+            Some(format!("core {core} does not read its letters: it has no new listeners"))
+        });
+        late.collect()
+    }
 }
 
 /// Hands each topology to all who route by it, and to who shows it.
@@ -391,5 +429,7 @@ const FIRST_PRIMARIES: Duration = Duration::from_millis(150);
 const LOOK_AT_CORES: Duration = Duration::from_millis(100);
 /// The same while all is well: a core that ends by itself is a fault that never was.
 const LOOK_AT_CORES_SELDOM: Duration = Duration::from_secs(1);
+/// How often a letter is tried that finds a core's mailbox full.
+const LETTER_TRIES: u32 = 20;
 const SIGNALS_MAX: usize = 16;
 const LOG_FLUSH: Duration = Duration::from_secs(1);

@@ -13,12 +13,13 @@ use crate::relay::api::Report;
 /// to know goes to it. It never blocks.
 pub(super) fn take(
     logger: Logger,
-    config: Arc<Config>,
+    mut config: Arc<Config>,
     suspicions: Suspicions,
     core: usize,
 ) -> Box<dyn FnMut(CoreEvent) + Send> {
     let core = core.to_string();
     Box::new(move |event| match event {
+        CoreEvent::Config(next) => config = next,
         CoreEvent::Note { level, text } => {
             logger.event(level, "note", &[("core", &core), ("text", &text)]);
         }

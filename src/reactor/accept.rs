@@ -128,7 +128,7 @@ impl<H: Heart> Core<H> {
     pub(super) fn accept_again(&mut self) {
         self.accept_again_us = None;
         if self.drain_until_us.is_none() {
-            for door in &self.doors {
+            for door in self.doors.iter().filter(|door| !door.closed) {
                 self.sockets.accept(door.id);
             }
         }

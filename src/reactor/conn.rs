@@ -44,6 +44,8 @@ pub(super) struct Door {
     pub(super) id: ListenerId,
     pub(super) pool: PoolId,
     pub(super) at: Listen,
+    /// Nobody is let in any more.
+    pub(super) closed: bool,
 }
 
 /// All of a core, with two counts over them.

@@ -14,7 +14,7 @@ use super::{CoreEvent, CoreSetup, EverySecond, Log};
 use crate::base::ids::ClientId;
 use crate::base::limits::{IDLE_TICK_MS, PASS_ON_BYTES};
 use crate::base::time::{Now, US_PER_MS};
-use crate::config::model::LogLevel;
+use crate::config::model::{Config, LogLevel};
 use crate::mailbox::{Letter, Mailbox, MailboxSender};
 use crate::net::boot::BootError;
 use crate::net::buffers::Received;
@@ -24,7 +24,6 @@ use crate::net::ring::Patience;
 use crate::net::sockets::Sockets;
 use crate::relay::api::{Ask, Dirty};
 use crate::stats::cells::{CoreMetric, CoreStats};
-use crate::topology::Topology;
 
 /// Gathering: at this moment so many clients have to be waiting …
 const GATHER_CLIENTS_MIN: usize = 4;
@@ -39,11 +38,15 @@ pub(super) struct Core<H> {
     pub(super) clock: Clock,
     pub(super) now: Now,
     /// See `ProxyConfig`.
-    spin_us: u64,
-    pace: Pace,
+    pub(super) spin_us: u64,
+    pub(super) pace: Pace,
     /// Awake until then, whatever happens.
     spin_until_us: u64,
     pub(super) stats: Arc<CoreStats>,
+    /// The configuration in force.
+    pub(super) config: Arc<Config>,
+    /// Letters about pools of a configuration that has not come yet.
+    pub(super) early: Vec<Letter>,
     /// By `ListenerId`.
     pub(super) doors: Vec<Door>,
     pub(super) conns: Conns,
@@ -71,7 +74,7 @@ pub(super) struct Core<H> {
     pub(super) mailbox: Mailbox,
     pub(super) peers: Vec<MailboxSender>,
     pub(super) balance: Arc<Balance>,
-    log: Log,
+    pub(super) log: Log,
     every_second: EverySecond<H>,
 }
 
@@ -80,14 +83,8 @@ impl<H: Heart> Core<H> {
     pub(super) fn new(setup: CoreSetup<H>, heart: H, clock: Clock) -> Result<Core<H>, BootError> {
         let mut sockets = Sockets::new(setup.features)?;
         sockets.watch(setup.mailbox.wake_fd());
-        let mut doors = Vec::new();
-        for listener in setup.listeners {
-            let id = sockets.add_listener(listener.socket);
-            sockets.accept(id);
-            doors.push(Door { id, pool: listener.pool, at: listener.at });
-        }
         let now = clock.now();
-        Ok(Core {
+        let mut core = Core {
             index: setup.index,
             heart,
             sockets,
@@ -97,7 +94,9 @@ impl<H: Heart> Core<H> {
             pace: Pace::new(setup.config.proxy.batch_us, now.mono_us),
             spin_until_us: 0,
             stats: setup.stats[setup.index].clone(),
-            doors,
+            config: setup.config,
+            doors: Vec::new(),
+            early: Vec::new(),
             conns: Conns::default(),
             clients: Vec::new(),
             lanes: Vec::new(),
@@ -116,7 +115,9 @@ impl<H: Heart> Core<H> {
             balance: setup.balance,
             log: setup.log,
             every_second: setup.every_second,
-        })
+        };
+        setup.listeners.into_iter().for_each(|listener| core.add_door(listener));
+        Ok(core)
     }
 
     pub(super) fn features(&self) -> Features {
@@ -234,22 +235,25 @@ impl<H: Heart> Core<H> {
     fn read_letters(&mut self) {
         self.mailbox.begin();
         while let Some(letter) = self.mailbox.next() {
-            match letter {
-                Letter::Topology(topology) => self.follow(topology),
-                Letter::Shared(news) => self.heart.on_shared(news, self.now),
-                Letter::Client { pool, socket } => self.open_client(pool, socket),
-                Letter::Drain { grace_ms } => self.drain(grace_ms),
-                Letter::Stop => self.stopped = true,
-            }
+            self.read_letter(letter);
         }
     }
 
-    /// A new picture, and what its configuration says of the core itself.
-    fn follow(&mut self, topology: Arc<Topology>) {
-        let proxy = &topology.config.proxy;
-        self.spin_us = proxy.spin_us;
-        self.pace.set_batch_us(proxy.batch_us);
-        self.heart.on_topology(topology, self.now);
+    pub(super) fn read_letter(&mut self, letter: Letter) {
+        match letter {
+            Letter::Topology(topology) => self.follow(topology),
+            Letter::Shared(news) => self.heart.on_shared(news, self.now),
+            Letter::Client { pool, .. } if !self.knows(pool) => self.early.push(letter),
+            Letter::Client { pool, socket } => self.open_client(pool, socket),
+            Letter::Listen(ref listeners) if !listeners.iter().all(|it| self.knows(it.pool)) => {
+                self.early.push(letter);
+            }
+            Letter::Listen(listeners) => {
+                listeners.into_iter().for_each(|listener| self.open_door(listener));
+            }
+            Letter::Drain { grace_ms } => self.drain(grace_ms),
+            Letter::Stop => self.stopped = true,
+        }
     }
 
     fn on_time(&mut self) {

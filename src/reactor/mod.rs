@@ -19,6 +19,7 @@ mod clients;
 mod clock;
 mod conn;
 mod core;
+mod doors;
 pub mod echo;
 pub mod heart;
 mod lanes;
@@ -59,6 +60,8 @@ use crate::topology::Topology;
 pub enum CoreEvent {
     /// From the heart.
     Report(Report),
+    /// What it says from now on is of this configuration.
+    Config(Arc<Config>),
     /// From the reactor itself.
     Note { level: LogLevel, text: String },
 }

@@ -5,7 +5,7 @@
 //!
 //! Most of a configuration is read where it is needed, so that the next request, hand-shake or
 //! deadline goes by the new one; what was derived from the old one is derived anew here. Pools and
-//! shards keep their ids.
+//! shards keep their ids, and further pools get further ones.
 //!
 //! A shard that got another address is no failover: its old server is as good as before. So nothing
 //! more is sent there, but what was sent is answered, and only then the lane goes over to the new
@@ -22,6 +22,7 @@ use crate::relay::api::Ask;
 use crate::relay::lane::{Flow, LaneState, Target, Token};
 use crate::relay::lanes::Loss;
 use crate::relay::plants::{Plant, planted};
+use crate::relay::pool::Pool;
 use crate::resp::encode;
 use crate::stats::cells::{CoreMetric, ShardMetric};
 use crate::topology::{NodeEndpoint, Topology};
@@ -94,6 +95,11 @@ impl Relay {
             moved.extend(changed.map(|(shard, _)| (id, ShardId(shard))));
             self.keep_logged_in(id, &before, config);
         }
+        for (id, config) in next.numbered().skip(self.pools.len()) {
+            let pool = Pool::new(config, id, &mut self.holds);
+            self.pools.push(pool);
+        }
+        self.latency.grow(self.pools.len());
         // Deadlines, pauses and fences are by other figures now, and bounds may have grown.
         (self.sweep_us, self.idle_sweep_us) = (0, 0);
         self.lanes.iter_mut().for_each(|lane| lane.fence.due_us = 0);

@@ -1,12 +1,14 @@
 //! What a reload does to requests under way, and to those that come after it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::base::ids::PoolId;
-use crate::config::model::{HashKind, NodeAddress, PoolConfig};
+use crate::config::model::{Config, HashKind, NodeAddress, PoolConfig};
 use crate::relay::api::Peer;
 use crate::relay::world::{Store, World, req};
 use crate::stats::cells::{PoolMetric, ShardMetric};
+use crate::topology::{PoolTopology, Topology};
 
 /// The shard is at the socket `/s<to>` from now on.
 fn readdress(shard: usize, to: usize) -> impl FnOnce(&mut PoolConfig) {
@@ -162,4 +164,26 @@ fn bounds_and_placement_change_at_once() {
     assert!(moved.len() > 20 && moved.len() < 80, "another hash: {moved:?}");
     assert!(world.ask(client, &req("MGET a b c")).starts_with("-ERR Protocol error"));
     assert_eq!(world.finished, [client]);
+}
+
+#[test]
+fn a_further_pool_is_served_from_the_topology_on_that_has_it() {
+    let mut world = world();
+    let (client, key) = (world.client(), world.key_on(0));
+    let mut next = Topology::clone(&world.relay.topology);
+    let mut config = Config::clone(&next.config);
+    let mut more = PoolConfig::clone(&config.pools[0]);
+    more.name = "more".to_owned();
+    more.shards.truncate(1);
+    config.pools.push(Arc::new(more));
+    next.pools.push(PoolTopology { shards: vec![next.pools[0].shards[1].clone()] });
+    next.epoch += 1;
+    next.config = Arc::new(config);
+    world.stats.grow(&next.config);
+    world.relay.on_topology(Arc::new(next), world.now);
+    let other = world.client_from(PoolId(1), Peer::Unix { path: "test".into() });
+    assert_eq!(world.ask(other, &req(&format!("SET {key} more"))), "+OK\r\n");
+    assert_eq!(world.ask(client, &req(&format!("SET {key} first"))), "+OK\r\n");
+    assert_eq!(world.stores[1].keys[key.as_bytes()], b"more", "its one shard");
+    assert_eq!(world.stores[0].keys[key.as_bytes()], b"first");
 }

@@ -4,11 +4,12 @@
 //! The data plane must write only its own core's cells: [`Cell::add`] is a load and a store, so a
 //! second writer would lose counts. The rows of one core share no cache line with another core's.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::base::ids::{PoolId, ShardId};
-use crate::config::model::Config;
+use crate::base::limits::POOLS_MAX;
+use crate::config::model::{Config, PoolConfig};
 use crate::stats::table::Kind;
 
 pub use crate::stats::table::{CoreMetric, Metric, PoolMetric, ShardMetric};
@@ -46,11 +47,12 @@ impl<const CELLS: usize> Default for Row<CELLS> {
     }
 }
 
-/// All cells of one core.
+/// All cells of one core. Pools are added, and none is taken away.
 #[derive(Debug)]
 pub struct CoreStats {
     core: Row<{ CoreMetric::COUNT }>,
-    pools: Box<[PoolCells]>,
+    /// By `PoolId`.
+    pools: Box<[OnceLock<PoolCells>]>,
 }
 
 #[derive(Debug)]
@@ -60,15 +62,39 @@ struct PoolCells {
     quiet_epochs: Box<[Cell]>,
 }
 
-impl CoreStats {
-    /// Cells for every pool and shard of `config`, all zero.
-    pub fn new(config: &Config) -> Arc<CoreStats> {
-        let pools = config.pools.iter().map(|pool| PoolCells {
+impl PoolCells {
+    fn new(pool: &PoolConfig) -> PoolCells {
+        PoolCells {
             pool: Row::default(),
             shards: pool.shards.iter().map(|_| Row::default()).collect(),
             quiet_epochs: pool.shards.iter().map(|_| Cell::default()).collect(),
-        });
-        Arc::new(CoreStats { core: Row::default(), pools: pools.collect() })
+        }
+    }
+}
+
+impl CoreStats {
+    /// Cells for every pool and shard of `config`, all zero.
+    pub fn new(config: &Config) -> Arc<CoreStats> {
+        let places = config.pools.len().max(POOLS_MAX);
+        let pools = (0..places).map(|_| OnceLock::new()).collect();
+        let stats = CoreStats { core: Row::default(), pools };
+        stats.grow(config);
+        Arc::new(stats)
+    }
+
+    /// Cells for the pools of `config` that have none yet. To be called before a core knows of
+    /// them.
+    pub fn grow(&self, config: &Config) {
+        for (pool, slot) in config.pools.iter().zip(&self.pools) {
+            slot.get_or_init(|| PoolCells::new(pool));
+        }
+    }
+
+    fn of(&self, pool: PoolId) -> &PoolCells {
+        match self.pools[pool.index()].get() {
+            Some(cells) => cells,
+            None => unknown_pool(),
+        }
     }
 
     pub fn core(&self, metric: CoreMetric) -> &Cell {
@@ -77,19 +103,26 @@ impl CoreStats {
 
     /// `pool` is one of the configuration that the cells were made for.
     pub fn pool(&self, pool: PoolId, metric: PoolMetric) -> &Cell {
-        &self.pools[pool.index()].pool.0[metric as usize]
+        &self.of(pool).pool.0[metric as usize]
     }
 
     /// `pool` and `shard` are of the configuration that the cells were made for.
     pub fn shard(&self, pool: PoolId, shard: ShardId, metric: ShardMetric) -> &Cell {
-        &self.pools[pool.index()].shards[shard.index()].0[metric as usize]
+        &self.of(pool).shards[shard.index()].0[metric as usize]
     }
 
     /// The last epoch in which the shard was paused and nothing of this core was on its way to its
     /// primary or back; 0: never.
     pub fn quiet_epoch(&self, pool: PoolId, shard: ShardId) -> &Cell {
-        &self.pools[pool.index()].quiet_epochs[shard.index()]
+        &self.of(pool).quiet_epochs[shard.index()]
     }
+}
+
+/// As an index out of bounds.
+#[cold]
+#[expect(clippy::panic, reason = "a pool is added to the cells before anybody knows of it")]
+fn unknown_pool() -> ! {
+    panic!("a pool without cells")
 }
 
 /// A pool's figure over all cores.
@@ -143,6 +176,18 @@ mod tests {
             assert_eq!(std::ptr::from_ref(first).addr() % 128, 0);
         }
         assert_eq!(size_of::<Row<1>>(), 128);
+    }
+
+    #[test]
+    fn a_pool_that_is_added_has_cells_and_the_others_keep_theirs() {
+        let config = sample::config(&[("cache", &["one", "two"])]);
+        let stats = CoreStats::new(&config);
+        stats.shard(POOL, SHARD, ShardMetric::Requests).add(7);
+        let mut next = Config::clone(&config);
+        next.pools.push(Arc::new(sample::pool("more", &["one", "two"])));
+        stats.grow(&next);
+        assert_eq!(stats.shard(POOL, SHARD, ShardMetric::Requests).get(), 7);
+        assert_eq!(stats.shard(PoolId(1), SHARD, ShardMetric::Requests).get(), 0);
     }
 
     #[test]

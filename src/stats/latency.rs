@@ -90,7 +90,7 @@ struct Interval {
 #[derive(Debug)]
 pub struct LatencyRecorder {
     /// By `place`.
-    intervals: Box<[Option<Box<Interval>>]>,
+    intervals: Vec<Option<Box<Interval>>>,
     recorded: bool,
     /// The replies counted last, which are alike: those of one turn mostly are.
     run: Run,
@@ -114,6 +114,12 @@ impl LatencyRecorder {
     pub fn new(pools: usize) -> LatencyRecorder {
         let intervals = (0..pools * Family::COUNT).map(|_| None).collect();
         LatencyRecorder { intervals, recorded: false, run: Run::default() }
+    }
+
+    /// There are so many pools now; never fewer than before.
+    pub fn grow(&mut self, pools: usize) {
+        let places = self.intervals.len().max(pools * Family::COUNT);
+        self.intervals.resize_with(places, || None);
     }
 
     /// Counts one reply, `micros` after its request was complete. Allocates for the first of a
@@ -240,6 +246,9 @@ impl LatencyTotals {
     /// Adds what a core handed over.
     pub fn absorb(&mut self, snapshot: LatencySnapshot) {
         for (place, interval) in snapshot.intervals {
+            if self.series.len() <= place {
+                self.series.resize_with(place + 1, || None); // a pool that a reload has added
+            }
             let Some(slot) = self.series.get_mut(place) else { continue };
             if slot.is_none() {
                 *slot = Series::new();

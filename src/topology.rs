@@ -1,5 +1,5 @@
-//! The topology: an immutable picture of where every shard's primary is, and which of its replicas may
-//! be read from, with an epoch.
+//! The topology: an immutable picture of where every shard's primary is, and which of its replicas
+//! may be read from, with an epoch.
 //!
 //! Made by the control plane, handed whole to every core. A core applies one only if its epoch is
 //! higher than that of the one it has. It carries the configuration by whose pools and shards it

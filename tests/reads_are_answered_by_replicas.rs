@@ -178,6 +178,31 @@ fn a_replica_that_follows_nobody_or_another_is_left() {
     pair.wait_served_by_replica(&mut client);
 }
 
+/// The pool's rules and the list of replicas are read anew.
+#[test]
+fn a_reload_changes_who_is_read_from() {
+    let pair = Pair::start("read_from = \"prefer-replica\"\n");
+    let mut client = pair.proxy.client();
+    pair.wait_served_by_replica(&mut client);
+    let replicas = format!("replicas = [\"{}\"]", pair.replica.address());
+    pair.proxy.edit(|text| text.replace(&replicas, ""));
+    let (taken, said) = pair.proxy.reload(&[]);
+    assert!(taken, "{said}");
+    wait_until(LEFT_WITHIN, "the replica is not known any more", || pair.known().is_null());
+    let before = calls(&pair.replica, "get");
+    holds_for(Duration::from_secs(1), "it is not asked", || {
+        client.exchange(&["GET", "k"]);
+        calls(&pair.replica, "get") == before
+    });
+    pair.proxy.edit(|text| text.replace("address =", &format!("{replicas}\naddress =")));
+    assert!(pair.proxy.reload(&[]).0);
+    pair.wait_read_from(true);
+    pair.wait_served_by_replica(&mut client);
+    pair.proxy.edit(|text| text.replace("\"prefer-replica\"", "\"primary\""));
+    let (taken, said) = pair.proxy.reload(&[]);
+    assert!(!taken && said.contains("read_from: restart needed"), "{said}");
+}
+
 /// The dataset is loaded slowly, so that there is time to look.
 #[test]
 fn a_replica_that_is_loading_is_not_asked() {

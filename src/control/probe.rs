@@ -58,6 +58,8 @@ struct Figures {
     epoch: u64,
     sentinels: u64,
     sentinels_reachable: u64,
+    replicas: usize,
+    replicas_in_sync: usize,
 }
 
 /// `/topology`, as far as it is judged.
@@ -98,6 +100,20 @@ struct Shard {
     needed: bool,
     #[serde(default)]
     held: u64,
+    /// Of a pool that reads from them.
+    #[serde(default)]
+    replicas_known: Vec<Replica>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Replica {
+    read_from: bool,
+}
+
+impl Shard {
+    fn replicas_in_sync(&self) -> usize {
+        self.replicas_known.iter().filter(|replica| replica.read_from).count()
+    }
 }
 
 /// Asks and judges.
@@ -181,7 +197,12 @@ fn problem_of_shard(shard: &Shard) -> Option<(Level, String)> {
     if !shard.writable {
         return Some((Level::Critical, "writes are refused (quorum_required)".to_owned()));
     }
-    (shard.held > 0).then(|| (Level::Warning, format!("{} requests are held", shard.held)))
+    if shard.held > 0 {
+        return Some((Level::Warning, format!("{} requests are held", shard.held)));
+    }
+    let (known, in_sync) = (shard.replicas_known.len(), shard.replicas_in_sync());
+    let why = || format!("{in_sync} of {known} replicas are read from");
+    (in_sync < known).then(|| (Level::Warning, why()))
 }
 
 /// Where two proxies would send the same key to different places.
@@ -231,6 +252,8 @@ fn figures(page: &Page) -> Figures {
         epoch: page.epoch,
         sentinels: sentinels().map(|sentinels| sentinels.known).sum(),
         sentinels_reachable: sentinels().map(|sentinels| sentinels.reachable).sum(),
+        replicas: shards().map(|shard| shard.replicas_known.len()).sum(),
+        replicas_in_sync: shards().map(Shard::replicas_in_sync).sum(),
     }
 }
 
@@ -266,13 +289,15 @@ impl Verdict {
         let _ = write!(
             line,
             " | shards={};;;0 shards_down={};;1;0 held={};;;0 clients={};;;0 sentinels={};;;0 \
-             sentinels_reachable={};;;0 epoch={}c",
+             sentinels_reachable={};;;0 replicas={};;;0 replicas_in_sync={};;;0 epoch={}c",
             figures.shards,
             figures.shards_down,
             figures.held,
             figures.clients,
             figures.sentinels,
             figures.sentinels_reachable,
+            figures.replicas,
+            figures.replicas_in_sync,
             figures.epoch,
         );
         line

@@ -33,7 +33,8 @@ fn a_proxy_without_fault_is_ok_and_gives_its_figures() {
     assert_eq!(
         line,
         "CORELAY OK - 2 shards in 1 pools, 5 clients | shards=2;;;0 shards_down=0;;1;0 held=0;;;0 \
-         clients=5;;;0 sentinels=3;;;0 sentinels_reachable=3;;;0 epoch=7c"
+         clients=5;;;0 sentinels=3;;;0 sentinels_reachable=3;;;0 replicas=0;;;0 \
+         replicas_in_sync=0;;;0 epoch=7c"
     );
 }
 
@@ -82,6 +83,18 @@ fn passing_troubles_are_warnings() {
         };
         assert_eq!(said(change, false).0, Level::Warning, "{key}");
     }
+}
+
+#[test]
+fn a_replica_that_is_not_read_from_is_a_warning() {
+    let replicas = |page: &mut serde_json::Value| {
+        page["pools"]["cache"]["shards"]["a"]["replicas_known"] = serde_json::json!([{ "read_from": true }, { "read_from": false, "why_not": "it is loading" }]);
+    };
+    let (level, line) = said(replicas, false);
+    assert_eq!(level, Level::Warning);
+    assert!(line.contains("pool cache shard a: 1 of 2 replicas are read from"), "{line}");
+    assert!(line.contains("replicas=2;;;0 replicas_in_sync=1;;;0"), "{line}");
+    assert_eq!(said(replicas, true).0, Level::Ok, "the other proxy would not do better");
 }
 
 #[test]

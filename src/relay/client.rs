@@ -9,7 +9,7 @@ use crate::relay::blocking::Blocked;
 use crate::relay::large::Large;
 use crate::relay::order::Order;
 use crate::relay::private::Loan;
-use crate::relay::replicas::Recent;
+use crate::relay::recent::Recent;
 use crate::relay::wait::Writes;
 use crate::resp::Protocol;
 use crate::resp::args::ArgRange;

@@ -13,7 +13,8 @@ use crate::relay::{Relay, replicas, verify};
 use crate::resp::{Protocol, encode, value};
 use crate::stats::cells::ShardMetric;
 
-/// Where the primary is watched, and of a replica: ROLE is answered with so many replies to come, its own included.
+/// Where the primary is watched, and of a replica: ROLE is answered with so many replies to come, its
+/// own included.
 const ROLE_LEFT: u8 = 3;
 
 impl Relay {
@@ -119,10 +120,10 @@ fn number_left(watched: bool) -> u8 {
     if watched { ROLE_LEFT + 1 } else { ROLE_LEFT }
 }
 
-/// HELLO or AUTH, SELECT, the number of a private connection, ROLE where the primary is watched and of a replica, a name for the
-/// redis-server's CLIENT LIST, and PING, whose answer is the last: so there is always one to wait
-/// for, and an error that the server says of its own accord (too many clients, protected mode) can
-/// not be taken for a client's reply. Gives their number.
+/// HELLO or AUTH, SELECT, the number of a private connection, ROLE where the primary is watched and
+/// of a replica, a name for the redis-server's CLIENT LIST, and PING, whose answer is the last: so
+/// there is always one to wait for, and an error that the server says of its own accord (too many
+/// clients, protected mode) can not be taken for a client's reply. Gives their number.
 fn write(lane: &mut Lane, config: &PoolConfig, core: u16) -> u8 {
     let watched = lane.is_watched();
     let out = &mut lane.greeting;

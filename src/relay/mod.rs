@@ -76,6 +76,7 @@ mod pool;
 mod private;
 mod query;
 mod random;
+mod recent;
 mod refusal;
 mod replicas;
 #[cfg(test)]
@@ -91,6 +92,9 @@ mod session;
 mod session_tests;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
+mod sim_calm;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 mod sim_clients;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
@@ -98,6 +102,9 @@ mod sim_model;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 mod sim_reload;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
+mod sim_replicas;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 mod sim_sentinels;

@@ -25,6 +25,12 @@ pub(crate) enum Plant {
     KeepUnclean,
     /// A reply of any shape is taken.
     SkipShape,
+    /// A client reads from replicas right after it wrote.
+    ForgetWrites,
+    /// A write does not wait for what its client reads from replicas.
+    OvertakeReads,
+    /// An error of a replica is passed on.
+    HearReplica,
     /// A shard that got another address is left although something is still owed from there.
     LeaveAtOnce,
 }

@@ -1,10 +1,11 @@
-//! Reads from replicas: which lane a read goes down, and who is asked when a replica does not answer.
+//! Reads from replicas: which lane a read goes down, and who is asked when a replica does not
+//! answer.
 //!
 //! A lane to a replica carries reads only, and keeps their bytes: whatever it does not answer with
 //! a good reply (an error, a lost connection, nothing for half of `timeout_ms`) the primary is
 //! asked, so that no client hears a word of a replica that is in trouble. What is read may be from
 //! the past, by as much as the control plane lets pass; a client that wrote reads from the primary
-//! for a while ([`Recent`]), and its writes wait for what it reads from replicas.
+//! for a while (`recent`), and its writes wait for what it reads from replicas.
 //!
 //! A client has its replica, by its own number: as long as the same ones are in sync it reads from
 //! one and the same, and does not go back in time.
@@ -16,10 +17,10 @@ use crate::command::model::{Command, Family};
 use crate::config::model::{PoolConfig, ReadFrom};
 use crate::relay::Relay;
 use crate::relay::api::Report;
-use crate::relay::client::{Client, Stall};
 use crate::relay::kept::Kept;
 use crate::relay::lane::{Flow, Lane, LaneState, Target, Token};
 use crate::relay::lanes::Loss;
+use crate::relay::plants::{Plant, planted};
 use crate::relay::pool::LaneSet;
 use crate::resp::value;
 use crate::stats::cells::ShardMetric;
@@ -51,23 +52,12 @@ pub(super) struct Replicas {
     near: Vec<u32>,
 }
 
-/// What a client wrote and read last: reads must see the writes before them, and not those behind.
-#[derive(Debug, Default)]
-pub(super) struct Recent {
-    /// The slot of its last write, as long as that may be unanswered.
-    write: Option<u32>,
-    /// The slot of its last read from a replica, as long as that may be unanswered.
-    read: Option<u32>,
-    /// It reads from the primary until then.
-    until_us: u64,
-}
-
 /// What a pool reads from where.
 #[derive(Debug)]
 pub(super) struct ReadRules {
     /// By family; empty: all from the primary.
     by_family: Box<[ReadFrom]>,
-    own_writes_us: u64,
+    pub(super) own_writes_us: u64,
 }
 
 impl ReadRules {
@@ -92,22 +82,6 @@ impl ReadRules {
     }
 }
 
-impl Client {
-    /// Whether its last write may be missed at a replica.
-    fn must_see_own_write(&self, now: Now) -> bool {
-        self.is_unanswered(self.recent.write) || now.mono_us < self.recent.until_us
-    }
-
-    /// Whether it waits for a replica.
-    fn reads_at_replica(&self) -> bool {
-        self.is_unanswered(self.recent.read)
-    }
-
-    fn is_unanswered(&self, slot: Option<u32>) -> bool {
-        slot.is_some_and(|seq| self.order.place(seq).is_some())
-    }
-}
-
 impl Lane {
     /// So long a replica may take for an answer before the primary is asked, µs: half of what the
     /// client waits for at most.
@@ -128,51 +102,6 @@ impl Lane {
 }
 
 impl Relay {
-    /// A write of this client goes to `shard` with its next slot (`None`: to all shards).
-    pub(super) fn note_write(&mut self, id: ClientId, shard: Option<ShardId>) {
-        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
-        match shard {
-            Some(shard) => client.writes.note(shard),
-            None => client.writes.note_all(),
-        }
-        self.note_own_write(id);
-    }
-
-    /// This client writes with its next slot, on whatever connection.
-    pub(super) fn note_own_write(&mut self, id: ClientId) {
-        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
-        if self.pools[client.pool.index()].reads.own_writes_us > 0 {
-            client.recent.write = Some(client.order.next());
-        }
-    }
-
-    /// Whether a write has to wait until its client has heard what it asked replicas for: they may
-    /// answer late, and must not tell of what was written behind the question.
-    pub(super) fn write_waits(&mut self, id: ClientId) -> bool {
-        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return false };
-        let waits = client.reads_at_replica();
-        if waits {
-            client.stall = Some(Stall::Lanes);
-        }
-        waits
-    }
-
-    /// One of a client's requests is about to be answered: if its last write is that or comes
-    /// behind it, the client can not have heard of the write before.
-    pub(super) fn note_answered(&mut self, target: Target, now: Now) {
-        let Target::Client { client, seq } = target else { return };
-        let Some(client) = self.clients.get_mut(client.index, client.generation) else { return };
-        let Some(write) = client.recent.write else { return };
-        match (client.order.place(seq), client.order.place(write)) {
-            (_, None) => client.recent.write = None,
-            (Some(answered), Some(written)) if answered <= written => {
-                let window_us = self.pools[client.pool.index()].reads.own_writes_us;
-                client.recent.until_us = now.mono_us.saturating_add(window_us);
-            }
-            _ => {}
-        }
-    }
-
     /// The lane that a request goes down which keys of `shard` belong to.
     #[inline]
     pub(super) fn lane_for(
@@ -198,7 +127,8 @@ impl Relay {
         let primary = self.lane_of(set, shard, id);
         let Some(client) = self.clients.get(id.index, id.generation) else { return primary };
         let (pool, from) = (client.pool, self.pools[client.pool.index()].reads.of(family));
-        if from == ReadFrom::Primary || client.must_see_own_write(now) {
+        let own_write = client.must_see_own_write(now) && !planted(Plant::ForgetWrites);
+        if from == ReadFrom::Primary || own_write {
             return primary;
         }
         let LaneSet { lanes_per_node, replicas, .. } = &self.lane_sets[set as usize];
@@ -433,7 +363,7 @@ impl Relay {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
         if let Some(replica) = &mut lane.replica {
             let primary = replica.primary;
-            let error = matches!(kind, b'-' | b'!');
+            let error = matches!(kind, b'-' | b'!') && !planted(Plant::HearReplica);
             let again = error.then(|| replica.kept.oldest().unwrap_or_default().to_vec());
             self.lane_bytes = self.lane_bytes.saturating_sub(replica.kept.pop());
             if error && says_not_me(reply) {

@@ -1,15 +1,15 @@
 //! The clients of the simulation: what they say, and what they hear.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::ids::{ClientId, PoolId};
 use crate::relay::api::{ClientEnd, Dirty, Peer};
 use crate::relay::order::Replies;
-use crate::relay::sim_model::{DIGEST, Expect, KEYS, Player};
+use crate::relay::sim_model::{DIGEST, Expect, KEYS, Player, versions_in};
 use crate::relay::sim_tests::Simulation;
 use crate::relay::sim_wires::{is_popped, popped};
-use crate::resp::encode;
 use crate::resp::reply::{ReplyScanner, Scanned};
+use crate::resp::{encode, value};
 
 impl Simulation {
     pub(super) fn open(&mut self) {
@@ -29,12 +29,14 @@ impl Simulation {
             closing: false,
             finishing: false,
             replies: Replies::On,
+            wrote: BTreeMap::new(),
         });
     }
 
     pub(super) fn value(&mut self, key: &str) -> (u64, Vec<u8>) {
         self.versions += 1;
         self.executed.authors.insert(self.versions, self.thinking);
+        self.executed.keys.insert(self.versions, key.to_owned());
         let mut value = format!("{key}|{}|", self.versions).into_bytes();
         let more = match self.below(40) {
             0 => 16_000 + self.below(90_000),
@@ -63,7 +65,7 @@ impl Simulation {
         let expect = match self.below(37) {
             0..=6 => {
                 say(&format!("GET {}", keys[0]));
-                Expect::Values(keys[..1].to_vec(), resp3)
+                Expect::Values(keys[..1].to_vec(), resp3, version)
             }
             7..=12 => {
                 say(&format!("SET {}", keys[0]));
@@ -72,7 +74,7 @@ impl Simulation {
             }
             13..=16 if count > 1 => {
                 say(&format!("MGET {}", keys.join(" ")));
-                Expect::Values(keys, resp3)
+                Expect::Values(keys, resp3, version)
             }
             17..=18 => {
                 say("MSET");
@@ -238,6 +240,36 @@ impl Simulation {
             {
                 assert!(self.executed.popped.insert(version), "{version} was popped twice");
             }
+            self.remember(at, &expect, &reply);
+        }
+    }
+
+    /// What a client knows that it wrote it has to see, and nothing that it says later.
+    fn remember(&mut self, at: usize, expect: &Expect, reply: &[u8]) {
+        if value::is_error(reply) {
+            return;
+        }
+        let strict = self.replicas.as_ref().is_none_or(|replicas| replicas.strict);
+        let watched = self.sentinels.is_some();
+        let (player, executed) = (&mut self.players[at], &self.executed);
+        match expect {
+            Expect::Written(versions) => {
+                for version in versions {
+                    player.wrote.insert(executed.keys[version].clone(), *version);
+                }
+            }
+            Expect::Values(keys, _, newest) => {
+                for (key, read) in versions_in(keys, reply) {
+                    let own = player.wrote.get(&key);
+                    let seen = own.is_none_or(|own| executed.is_as_new_as(&key, read, *own));
+                    assert!(seen || !strict, "{key} was {read:?} for who wrote {own:?}");
+                    let own = read.filter(|read| executed.authors.get(read) == Some(&player.id));
+                    // A read of a watched shard that is repeated may come behind a write.
+                    let later = own.is_some_and(|own| own > *newest);
+                    assert!(!later || watched, "{key} was {read:?}, written after {newest}");
+                }
+            }
+            _ => {}
         }
     }
 }

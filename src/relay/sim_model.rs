@@ -23,8 +23,9 @@ pub(super) enum Expect {
     Written(Vec<u64>),
     /// This value, once run.
     Ran(u64, Vec<u8>),
-    /// A value (or nil, as the protocol spells it) of each key.
-    Values(Vec<String>, bool),
+    /// A value (or nil, as the protocol spells it) of each key, of the client's own none that is
+    /// newer than this version.
+    Values(Vec<String>, bool, u64),
     /// A key of this database, or nil.
     KeyOf(u32, bool),
     /// A cursor and keys of this database.
@@ -56,13 +57,27 @@ pub(super) struct Player {
     pub(super) finishing: bool,
     /// What it said last of CLIENT REPLY.
     pub(super) replies: Replies,
+    /// By key, what it wrote last and heard to be written.
+    pub(super) wrote: BTreeMap<String, u64>,
 }
 
-/// A shard has two nodes that may be its primary.
+/// A shard has two nodes that may be its primary, and one that is a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Node {
     First,
     Second,
+    Third,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Primary,
+    /// It was one, and refuses writes.
+    Replaced,
+    Replica {
+        connected: bool,
+    },
 }
 
 pub(super) struct Wire {
@@ -87,14 +102,35 @@ pub(super) struct Executed {
     pub(super) popped: BTreeSet<u64>,
     /// SET and MSET may be sent twice: `replay = "idempotent"`.
     pub(super) repeats: bool,
-    /// Who wrote a version.
+    /// Who wrote a version, and of which key it is.
     pub(super) authors: BTreeMap<u64, ClientId>,
+    pub(super) keys: BTreeMap<u64, String>,
     /// The last version of a client on one of its lanes: shard, protocol, database.
     pub(super) last: BTreeMap<(u32, u32, usize, bool, u32), u64>,
+    /// The moments at which versions were written last, and keys deleted.
+    pub(super) moment: u64,
+    pub(super) written_at: BTreeMap<u64, u64>,
+    pub(super) deleted_at: BTreeMap<String, u64>,
 }
 
 impl Executed {
+    /// Whether this can be read, as the value of `key`, by a client that knows that it wrote `own`.
+    pub(super) fn is_as_new_as(&self, key: &str, read: Option<u64>, own: u64) -> bool {
+        let own_at = self.written_at.get(&own);
+        match read {
+            Some(version) => self.written_at.get(&version) >= own_at,
+            None => self.deleted_at.get(key) > own_at,
+        }
+    }
+
+    fn delete(&mut self, key: String) {
+        self.moment += 1;
+        self.deleted_at.insert(key, self.moment);
+    }
+
     pub(super) fn write(&mut self, version: u64, wire: &Wire, scripted: bool) {
+        self.moment += 1;
+        self.written_at.insert(version, self.moment);
         let fresh = self.versions.insert(version);
         assert!(fresh || (self.repeats && !scripted), "version {version} was written twice");
         // A script that a shard did not know is repeated, later than in its order.
@@ -121,6 +157,9 @@ pub(super) enum Wild {
     /// Gives what is no reply.
     Garbles,
 }
+
+/// What a replica may be sent.
+const READS: [&str; 6] = ["GET", "MGET", "PING", "CLIENT", "SELECT", "HELLO"];
 
 /// What says nothing of being a primary: a watched shard's refusals of that kind are no client's.
 pub(super) const REFUSALS: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "BUSY"];
@@ -177,15 +216,23 @@ pub(super) fn nil(resp3: bool) -> &'static [u8] {
 
 impl Store {
     /// What a node says of itself, or instead of doing what it is asked.
-    fn answer_as_node(&self, name: &str, primary: bool, out: &mut Vec<u8>) -> bool {
+    fn answer_as_node(&self, name: &str, part: Part, out: &mut Vec<u8>) -> bool {
         let writes =
             matches!(name, "SET" | "MSET" | "DEL" | "EVAL" | "EVALSHA" | "RPUSH" | "BLPOP");
-        match name {
-            "ROLE" => {
+        let primary = part == Part::Primary;
+        match (name, part) {
+            ("ROLE", Part::Replica { connected }) => {
+                let link = if connected { b"connected".as_slice() } else { b"connect" };
+                encode::request(out, &[b"slave", b"h", b"1", link, b"0"]);
+            }
+            (_, Part::Replica { .. }) if !READS.contains(&name) => {
+                panic!("a replica was sent {name}");
+            }
+            ("ROLE", _) => {
                 encode::array_header(out, 1);
                 encode::bulk(out, if primary { b"master" } else { b"slave" });
             }
-            "SELECT" | "HELLO" => return false,
+            ("SELECT" | "HELLO", _) => return false,
             _ if self.loading => {
                 encode::error(out, "LOADING Redis is loading the dataset in memory");
             }
@@ -220,6 +267,7 @@ impl Store {
         let whatever = name.starts_with(b"EVAL"); // which may be answered by anything
         let (proof, answered): (&[u8], bool) = match wild {
             Wild::Refuses(word) => {
+                let word = if wire.node == Node::Third { "REPLICA" } else { word };
                 wire.output.extend(format!("-{word} not now\r\n").bytes());
                 return false;
             }
@@ -242,18 +290,17 @@ impl Store {
         &mut self,
         request: &Request<'_>,
         wire: &mut Wire,
-        (executed, master): (&mut Executed, Option<Node>),
+        (executed, part): (&mut Executed, Part),
     ) {
         let mut out = Vec::new();
         let text = |at: usize| String::from_utf8_lossy(request.arg(at)).into_owned();
         let scripted = request.name().starts_with(b"EVAL");
-        let mut execute = |wire: &Wire, value: &[u8]| {
+        let execute = |executed: &mut Executed, wire: &Wire, value: &[u8]| {
             let version = version_of(value).expect("a value of ours");
             executed.write(version, wire, scripted);
         };
         let database = wire.database;
-        let primary = master.is_none_or(|master| master == wire.node);
-        if self.answer_as_node(&text(0), primary, &mut out) {
+        if self.answer_as_node(&text(0), part, &mut out) {
             return wire.output.extend(out);
         }
         match text(0).as_str() {
@@ -272,7 +319,7 @@ impl Store {
             }
             "SET" | "MSET" => {
                 for at in (1..request.len()).step_by(2) {
-                    execute(wire, request.arg(at + 1));
+                    execute(executed, wire, request.arg(at + 1));
                     self.keys.insert((database, text(at)), request.arg(at + 1).to_vec());
                 }
                 encode::simple(&mut out, "OK");
@@ -291,6 +338,7 @@ impl Store {
             "DEL" => {
                 let gone = |at: &usize| self.keys.remove(&(database, text(*at))).is_some();
                 let count = (1..request.len()).filter(gone).count();
+                (1..request.len()).for_each(|at| executed.delete(text(at)));
                 encode::integer(&mut out, count as i64);
             }
             "RPUSH" | "BLPOP" => self.answer_queue(request, wire, executed, &mut out),
@@ -307,7 +355,7 @@ impl Store {
             "EVALSHA" if !self.script => out.extend_from_slice(b"-NOSCRIPT No script.\r\n"),
             "EVALSHA" | "EVAL" => {
                 self.script = true;
-                execute(wire, request.arg(4));
+                execute(executed, wire, request.arg(4));
                 encode::bulk(&mut out, request.arg(4));
             }
             other => panic!("a store was sent {other}"),
@@ -371,7 +419,7 @@ impl Player {
             Expect::Ran(version, value) => {
                 executed.contains(version) && value::bulk(reply).flatten() == Some(value)
             }
-            Expect::Values(keys, resp3) => {
+            Expect::Values(keys, resp3, _) => {
                 let one = |reply: &[u8], key: &String| {
                     is_nil(reply, *resp3)
                         || value::bulk(reply).flatten().is_some_and(|value| of_key(value, key))
@@ -392,6 +440,18 @@ impl Player {
             Expect::Pushed(version) => reply == b":1\r\n" && executed.contains(version),
             Expect::Integer | Expect::Deleted | Expect::Waited => value::integer(reply).is_some(),
             Expect::Hello => reply.starts_with(b"%7\r\n"),
+        }
+    }
+}
+
+/// The versions of the values in a reply to GET or MGET, by key; `None`: nil.
+pub(super) fn versions_in(keys: &[String], reply: &[u8]) -> Vec<(String, Option<u64>)> {
+    let version = |reply: &[u8]| value::bulk(reply).flatten().and_then(version_of);
+    match keys {
+        [key] => vec![(key.clone(), version(reply))],
+        keys => {
+            let elements = value::elements(reply).into_iter().flatten();
+            keys.iter().cloned().zip(elements.map(version)).collect()
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::ids::LaneId;
-use crate::config::model::{Config, NodeAddress};
+use crate::config::model::{Config, NodeAddress, ReadFrom};
 use crate::relay::Relay;
 use crate::relay::lane::LaneState;
 use crate::relay::sim_model::{Faults, Node};
@@ -28,6 +28,10 @@ impl Simulation {
         pool.fence_interval_ms = [0, 1, 20, 1000][self.below(4) as usize];
         if self.errors == Faults::Any {
             pool.timeout_ms = Some(500 + self.below(1_000));
+        }
+        if self.replicas.is_some() {
+            let rules = [ReadFrom::PreferReplica, ReadFrom::Replica, ReadFrom::Nearest];
+            pool.read_from = rules[self.below(3) as usize];
         }
         let mut primaries = self.primaries.clone();
         let shard = self.below(SHARDS as u64) as usize;
@@ -53,6 +57,7 @@ impl Simulation {
 
 pub(super) fn path_of(node: Node, shard: usize) -> PathBuf {
     match node {
+        Node::Third => format!("/u{shard}").into(),
         Node::First => format!("/s{shard}").into(),
         Node::Second => format!("/t{shard}").into(),
     }
@@ -60,5 +65,10 @@ pub(super) fn path_of(node: Node, shard: usize) -> PathBuf {
 
 pub(super) fn node_at(path: &Path) -> (Node, usize) {
     let (node, shard) = path.to_str().unwrap().split_at(2);
-    (if node == "/s" { Node::First } else { Node::Second }, shard.parse().unwrap())
+    let node = match node {
+        "/s" => Node::First,
+        "/t" => Node::Second,
+        _ => Node::Third,
+    };
+    (node, shard.parse().unwrap())
 }

@@ -1,6 +1,7 @@
 //! The simulation: the real relay under a seeded scheduler. Clients pipeline whatever comes to mind
 //! over false stores, bytes are cut anywhere, lanes and clients are lost, some clients do not read,
-//! primaries move, time jumps, stores refuse, stray and say what can not be. A model checks every
+//! primaries move, replicas lag and come and go, time jumps, stores refuse, stray and say what can not
+//! be. A model checks every
 //! reply: each value names its key, its database and its version, so a foreign one shows; a write
 //! runs at most once, and never on a primary that was replaced; at the end nothing is left.
 //!
@@ -15,11 +16,11 @@ use crate::config::model::{Config, Replay};
 use crate::relay::Relay;
 use crate::relay::api::{Ask, ClientEnd, Dirty, LaneEnd, Report};
 use crate::relay::chance::Chance;
-use crate::relay::lane::LaneState;
 #[cfg(test)]
 use crate::relay::plants::{self, Plant};
 use crate::relay::sim_model::*;
 use crate::relay::sim_reload::{is_leaving, node_at, path_of};
+use crate::relay::sim_replicas::Replicas;
 use crate::relay::sim_sentinels::{Sentinels, watch};
 use crate::relay::sim_wires::bound_private;
 use crate::relay::world::{World, pool_config};
@@ -49,6 +50,8 @@ pub(super) struct Simulation {
     pub(super) sentinels: Option<Sentinels>,
     /// Nobody blocks any longer than it must.
     pub(super) calming: bool,
+    /// The false replicas, where the pool reads from them.
+    pub(super) replicas: Option<Replicas>,
 }
 
 impl Simulation {
@@ -68,6 +71,8 @@ impl Simulation {
         let errors = if watched { watch(&mut pool, faults, &mut random) } else { Faults::Any };
         bound_private(&mut pool, if faults { errors } else { Faults::None }, &mut random);
         let repeats = pool.replay == Replay::Idempotent;
+        let reads = random.below(2) == 0;
+        let replicas = reads.then(|| Replicas::new(&mut pool, &mut random));
         let world = World::with(pool);
         let mut simulation = Simulation {
             faults,
@@ -86,9 +91,14 @@ impl Simulation {
             thinking: ClientId { index: 0, generation: 0 },
             sentinels: watched.then(Sentinels::default),
             calming: false,
+            replicas,
         };
         if watched {
             simulation.verify_all();
+        }
+        if simulation.replicas.is_some() {
+            simulation.epoch += 1;
+            simulation.hand_over(&simulation.primaries.clone());
         }
         simulation.world.relay.scripts.remember(PoolId(0), SCRIPT);
         simulation
@@ -129,10 +139,10 @@ impl Simulation {
             Ask::Connect { lane: id, endpoint } => {
                 let NodeEndpoint::Unix(path) = endpoint else { panic!("unix only") };
                 let (node, shard) = node_at(&path);
-                if let Some(sentinels) = &self.sentinels {
+                if let (Some(sentinels), true) = (&self.sentinels, node != Node::Third) {
                     sentinels.check_connect(shard);
                 }
-                if self.stores[shard].down {
+                if self.is_down(node, shard) {
                     return self.relay().on_lane_closed(id, LaneEnd::Error(111), now);
                 }
                 let (input, sending, output) = Default::default();
@@ -221,9 +231,13 @@ impl Simulation {
         let shard = |(shard, node): (usize, &Option<Node>)| {
             let primary = node.map(|node| NodeEndpoint::Unix(path_of(node, shard)));
             let fixed = ShardTopology::fixed(primary);
-            match &self.sentinels {
+            let known = match &self.sentinels {
                 Some(sentinels) => sentinels.picture(shard, fixed),
                 None => fixed,
+            };
+            match &self.replicas {
+                Some(replicas) => replicas.picture(shard, known),
+                None => known,
             }
         };
         let shards = primaries.iter().enumerate().map(shard).collect();
@@ -264,6 +278,10 @@ impl Simulation {
         if self.faults && self.below(12) == 0 {
             self.fault();
         }
+        if self.replicas.is_some() && self.below(8) == 0 {
+            let shard = self.below(SHARDS as u64) as usize;
+            self.replica_acts(shard);
+        }
         if self.below(25) == 0 {
             self.reload();
         }
@@ -285,67 +303,6 @@ impl Simulation {
             self.serve(at, most);
         }
         self.turn();
-    }
-
-    /// All is well again: everybody gets what is owed to them, and nothing is left behind.
-    pub(super) fn calm(&mut self) {
-        self.calming = true;
-        for store in &mut self.stores {
-            (store.silent, store.down, store.loading) = (false, false, false);
-            store.wild = None;
-        }
-        if let Some(sentinels) = &mut self.sentinels {
-            sentinels.paused = [false; SHARDS];
-        }
-        self.verify_all();
-        self.epoch += 1;
-        let known = |node: &Option<Node>| Some(node.unwrap_or(Node::First));
-        self.primaries = self.primaries.iter().map(known).collect();
-        self.hand_over(&self.primaries.clone());
-        let mut quiet_rounds = 0;
-        for _ in 0..4_000 {
-            self.turn();
-            self.verify_suspects();
-            for at in (0..self.players.len()).rev() {
-                self.players[at].deaf = false;
-                self.play(at, 100_000);
-            }
-            self.turn();
-            for at in (0..self.wires.len()).rev() {
-                if at < self.wires.len() {
-                    self.serve(at, 100_000);
-                }
-            }
-            // Then four seconds more: what was lost is connected again, what was late has come.
-            let owed = self.players.iter().any(|player| self.is_owed(player));
-            quiet_rounds = if owed { 0 } else { quiet_rounds + 1 };
-            self.world.now.mono_us += if owed { 10_000 } else { 100_000 };
-            if quiet_rounds > 40 {
-                break;
-            }
-        }
-        for player in &self.players {
-            assert!(
-                player.expects.is_empty(),
-                "still owed: {:.300?} ({} bytes unsaid, paused: {})",
-                player.expects,
-                player.to_say.len(),
-                player.paused
-            );
-        }
-        assert_eq!(self.relay().buffered_bytes, 0, "bytes that are accounted for and not there");
-        assert_eq!(self.relay().lane_bytes, 0, "the same, of lanes");
-        while let Some(player) = self.players.first() {
-            self.leave(player.id, ClientEnd::Eof);
-        }
-        self.check_all_given_back();
-        let relay = &self.world.relay;
-        assert_eq!((relay.buffered_bytes, relay.gathers.len(), relay.naps.len()), (0, 0, 0));
-        for lane in &relay.lanes {
-            let ready = matches!(lane.state, LaneState::Ready | LaneState::Idle);
-            assert!(ready && lane.inflight.is_empty() && lane.feeders.is_empty(), "{lane:?}");
-            assert_eq!((lane.expired, lane.output_bytes(), lane.tail.len()), (0, 0, 0));
-        }
     }
 }
 
@@ -416,6 +373,9 @@ fn the_simulation_finds_planted_bugs() {
         Plant::SwapHeld,
         Plant::SkipShape,
         Plant::KeepUnclean,
+        Plant::ForgetWrites,
+        Plant::OvertakeReads,
+        Plant::HearReplica,
         Plant::LeaveAtOnce,
     ] {
         plants::plant(Some(bug));

@@ -15,9 +15,8 @@ use crate::relay::api::{Dirty, LaneEnd};
 use crate::relay::chance::Chance;
 use crate::relay::order::Replies;
 use crate::relay::sim_model::{
-    Executed, Expect, Faults, LIMITS, REFUSALS, Store, Wire, version_of,
+    Executed, Expect, Faults, LIMITS, Node, Part, REFUSALS, Store, Wire, version_of,
 };
-use crate::relay::sim_reload::is_leaving;
 use crate::relay::sim_tests::{SHARDS, Simulation};
 use crate::resp::args::Request;
 use crate::resp::request::{Parsed, RequestParser};
@@ -83,7 +82,7 @@ pub(super) fn bound_private(pool: &mut PoolConfig, errors: Faults, random: &mut 
 }
 
 /// A private connection that has been replaced, and still owes the rest of a reply.
-fn is_outdated(relay: &Relay, id: LaneId) -> bool {
+pub(super) fn is_outdated(relay: &Relay, id: LaneId) -> bool {
     let lane = &relay.lanes[id.index as usize];
     let outdated = lane.private.as_ref().is_some_and(|private| private.outdated);
     lane.generation == id.generation && outdated
@@ -108,7 +107,7 @@ impl Simulation {
     pub(super) fn lose(&mut self, at: usize) {
         let (wire, now) = (self.wires.swap_remove(at), self.world.now);
         self.bury(wire.id);
-        if let Some(sentinels) = &mut self.sentinels {
+        if let (Some(sentinels), true) = (&mut self.sentinels, wire.node != Node::Third) {
             sentinels.note_loss(wire.shard);
         }
         self.stores[wire.shard].script &= self.below(2) == 0;
@@ -118,22 +117,18 @@ impl Simulation {
     /// Some bytes of a lane go to its store, some of the store's come back.
     pub(super) fn serve(&mut self, at: usize, most: u64) {
         let (now, bytes) = (self.world.now, 1 + self.below(most) as usize);
+        let part = self.part_of(at);
         let wire = &mut self.wires[at];
         let id = wire.id;
-        let primary = self.primaries[wire.shard];
-        let leaves = is_leaving(&self.world.relay, id) || is_outdated(&self.world.relay, id);
-        assert!(
-            leaves || Some(wire.node) == primary,
-            "a lane to a primary that was replaced is open"
-        );
         let some = wire.sending.drain(..bytes.min(wire.sending.len())).collect::<Vec<u8>>();
         wire.input.extend(&some);
         self.wake_blocked(at);
-        self.read_requests(at);
+        self.read_requests(at, part);
         self.wake_blocked(at);
+        let silent = self.store_at(at).silent;
         let wire = &mut self.wires[at];
         let mut reply = Vec::new();
-        if !self.stores[wire.shard].silent {
+        if !silent {
             reply = wire.output.drain(..bytes.min(wire.output.len())).collect();
         }
         let doomed = wire.doomed.as_mut().is_some_and(|left| {
@@ -157,7 +152,7 @@ impl Simulation {
     }
 
     /// What has come whole is answered, up to what blocks.
-    fn read_requests(&mut self, at: usize) {
+    fn read_requests(&mut self, at: usize, part: Part) {
         let mut to_unblock = Vec::new();
         let wire = &mut self.wires[at];
         let (mut used, mut ranges) = (0, Vec::new());
@@ -168,10 +163,12 @@ impl Simulation {
         {
             let request = Request { bytes: &input[used..used + bytes], ranges: &ranges };
             check_lane(&self.world.relay, wire, request.name());
-            let master = self.sentinels.as_ref().map(|sentinels| sentinels.masters[wire.shard]);
-            let store = &mut self.stores[wire.shard];
+            let store = match (&mut self.replicas, wire.node) {
+                (Some(replicas), Node::Third) => &mut replicas.stores[wire.shard],
+                _ => &mut self.stores[wire.shard],
+            };
             if store.stays_honest(&request, wire) {
-                store.answer(&request, wire, (&mut self.executed, master));
+                store.answer(&request, wire, (&mut self.executed, part));
             }
             if request.len() == 4 && request.arg(1) == b"UNBLOCK" {
                 let number = String::from_utf8_lossy(request.arg(2)).into_owned();

@@ -1,5 +1,5 @@
-//! The cells of the watcher and of the sampler of replicas: written by its thread alone, read by the
-//! control plane.
+//! The cells of the watcher and of the sampler of replicas: written by its thread alone, read by
+//! the control plane.
 
 use crate::base::ids::{PoolId, ShardId};
 use crate::config::model::{Config, PoolConfig};

@@ -99,9 +99,9 @@ pub(super) fn named(reply: &[u8]) -> Vec<Named> {
     sentinels.filter_map(one).collect()
 }
 
-/// The replicas that SENTINEL SLAVES lists; `None`: it does not know the master. Those that are not to
-/// be announced are not in it. Of the link to the primary, which it looked at up to 10 s ago, the
-/// replica itself is asked.
+/// The replicas that SENTINEL SLAVES lists; `None`: it does not know the master. Those that are not
+/// to be announced are not in it. Of the link to the primary, which it looked at up to 10 s ago,
+/// the replica itself is asked.
 pub(in crate::control) fn replicas(reply: &[u8]) -> Option<Vec<Listed>> {
     let one = |reply: &[u8]| {
         let (host, port) = (field(reply, "ip")?, field(reply, "port")?.parse().ok()?);

@@ -105,3 +105,27 @@ fn events_name_their_master() {
     assert_eq!(signal(&list(&["pong", ""])), None);
     assert_eq!(signal(b":1\r\n"), None);
 }
+
+#[test]
+fn replicas_are_listed_with_what_a_sentinel_has_against_them() {
+    let one = |ip: &str, flags: &str, announced: &str| {
+        let fields = ["name", "r", "ip", ip, "port", "6379", "flags", flags];
+        list(
+            &[&fields[..], &["master-link-status", "err", "replica-announced", announced]].concat(),
+        )
+    };
+    let mut reply = Vec::new();
+    encode::array_header(&mut reply, 5);
+    reply.extend(one("10.0.0.1", "slave", "1"));
+    reply.extend(one("10.0.0.2", "s_down,slave,disconnected", "1"));
+    reply.extend(one("10.0.0.3", "slave", "0"));
+    reply.extend(one("0.0.0.0", "slave", "1"));
+    reply.extend(list(&["ip", "10.0.0.4"]));
+    let down = Listed {
+        trouble: Some("a sentinel says s_down".to_owned()),
+        ..Listed::at("10.0.0.2", 6379)
+    };
+    assert_eq!(replicas(&reply), Some(vec![Listed::at("10.0.0.1", 6379), down]));
+    assert_eq!(replicas(b"*0\r\n"), Some(Vec::new()));
+    assert_eq!(replicas(b"-ERR No such master with that name\r\n"), None);
+}

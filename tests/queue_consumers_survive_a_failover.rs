@@ -10,6 +10,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -166,6 +167,25 @@ fn a_failover_by_hand_costs_consumers_nothing_but_time() {
     let lost = account(&pushed, &popped);
     note(&format!("{} pushed, {} popped, {lost} lost", pushed.len(), popped.len()));
     assert!(lost <= CONSUMERS, "{lost} of {} are lost", pushed.len());
+}
+
+/// `corelay switchover`: who blocks does not keep the shard from becoming quiet.
+#[test]
+fn a_planned_switchover_loses_nothing_and_doubles_nothing() {
+    let scene = Scene::start_with(&Watching { shards: 2, ..Watching::default() }, "");
+    let queue = queue_of(&scene);
+    let work = Work::start(&scene, &queue);
+    work.wait_for_more();
+    let admin = scene.proxy.admin_address().to_string();
+    let mut switchover = Command::new(support::proxy::binary());
+    let output = switchover.args(["switchover", "shard1", "--admin", &admin]).output();
+    let output = output.expect("corelay switchover");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{said}");
+    scene.watched.wait_primary(0, 1);
+    work.wait_for_more();
+    let (pushed, popped) = work.end(&scene, &queue);
+    assert_eq!(account(&pushed, &popped), 0, "of {} are lost; {said}", pushed.len());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 # Everything that a newcomer types. `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sim fuzz fuzz-replay bench perf fmt lint clients toolchain servers
+.PHONY: help run test suite sim fuzz fuzz-replay bench perf fmt lint clients toolchain servers
 
 VENV := .venv
 RECORD ?= all-loads
@@ -18,6 +18,10 @@ test: toolchain servers clients ## all tests, against real servers and client li
 		keepalived=keepalived python3=python3 ip=iproute2 nft=nftables unshare=util-linux mount=mount
 	cargo test --locked
 	perf/instructions
+
+suite: toolchain servers $(VENV)/.suite ## redis-py's own tests through the proxy: what fails must be on the list
+	cargo build --release --locked
+	$(VENV)/bin/python tests/clients/redis_py_suite/run
 
 sim: toolchain ## the relay under seeded simulation: SEEDS=5000 fresh ones, or SEED=n once more
 	SEEDS=$(or $(SEEDS),5000) cargo test --locked --lib finds_no_wrong_reply -- --nocapture
@@ -63,6 +67,10 @@ $(VENV)/bin/pip:
 	python3 -m venv $(VENV)
 
 $(VENV)/.clients: tests/clients/requirements.txt | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --requirement $<
+	@touch $@
+
+$(VENV)/.suite: tests/clients/redis_py_suite/requirements.txt | $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet --requirement $<
 	@touch $@
 

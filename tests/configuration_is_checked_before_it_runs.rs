@@ -45,6 +45,23 @@ fn the_samples_are_right_and_shown_as_they_would_run() {
 }
 
 #[test]
+fn a_facade_is_shown_and_one_that_does_not_fit_is_warned_about() {
+    const SHOWN: &str = "  facade    a Redis Cluster of one node, ";
+    let dir = TempDir::new().unwrap();
+    let second = "[[pool.shard]]\nname = 'b'\naddress = '127.0.0.1:6378'\n";
+    let path = file(&dir, "facade.toml", pool("facade = 'cluster'") + second);
+    let (code, shown, told) = check(&path);
+    assert!(code == Some(0) && told.contains("warning: pool.facade = \"cluster\": keys"), "{told}");
+    assert!(shown.contains(&format!("{SHOWN}the address that a client connects to\n")), "{shown}");
+    let keys = "facade = 'cluster'\nhash_tag = '{}'\nfacade_address = 'cache.example:7000'";
+    let (code, shown, told) = check(&file(&dir, "fits.toml", pool(keys) + second));
+    assert_eq!((code, told.as_str()), (Some(0), ""));
+    assert!(shown.contains(&format!("{SHOWN}cache.example:7000\n")), "{shown}");
+    let (_, shown, _) = check(&file(&dir, "none.toml", pool("")));
+    assert!(!shown.contains("facade"), "{shown}");
+}
+
+#[test]
 fn who_answers_reads_is_shown() {
     let dir = TempDir::new().unwrap();
     let keys = "read_from = 'prefer-replica'\n[pool.read_from_by_family]\nstring = 'nearest'";

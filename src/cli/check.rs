@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use super::output::table;
 use crate::config::keys::{self, Fallback, Kind, Section};
-use crate::config::model::{Config, Listen, PoolConfig, Replay, SentinelConfig, ShardConfig};
+use crate::config::model::{
+    Config, Facade, Listen, PoolConfig, Replay, SentinelConfig, ShardConfig,
+};
 use crate::config::names::{distribution_name, hash_name, read_from_name};
 
 /// Cores, listeners, pools and shards, to be read by a person.
@@ -48,6 +50,13 @@ fn pool_text(pool: &PoolConfig) -> String {
     let _ = writeln!(text, "  placement {placement}{tag}");
     let _ = writeln!(text, "  timeout   {timeout}");
     let _ = writeln!(text, "  clients   {clients}");
+    if pool.facade == Facade::Cluster {
+        let node = match &pool.facade_address {
+            Some((host, port)) => format!("{host}:{port}"),
+            None => "the address that a client connects to".to_owned(),
+        };
+        let _ = writeln!(text, "  facade    a Redis Cluster of one node, {node}");
+    }
     if let Some(sentinel) = &pool.sentinel {
         let addresses: Vec<String> = sentinel.addresses.iter().map(ToString::to_string).collect();
         let _ = writeln!(text, "  sentinels {} and those that they name", addresses.join(", "));

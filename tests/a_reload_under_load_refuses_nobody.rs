@@ -1,6 +1,7 @@
 //! The configuration is read again (SIGHUP, `corelay reload`) while clients ask: no request gets an
-//! error, no connection is refused or closed, also where shards get other addresses. A file that is
-//! wrong, needs a restart or would place keys elsewhere changes nothing, and says so.
+//! error, no connection is refused or closed, also where shards get other addresses, listeners come
+//! and go, and further pools are served. A file that is wrong, needs a restart or would place keys
+//! elsewhere changes nothing, and says so.
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
 mod support;

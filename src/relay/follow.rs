@@ -93,7 +93,7 @@ impl Relay {
             let shards = (0..).zip(before.shards.iter().zip(&config.shards));
             let changed = shards.filter(|(_, (before, now))| before.address != now.address);
             moved.extend(changed.map(|(shard, _)| (id, ShardId(shard))));
-            self.keep_logged_in(id, &before, config);
+            self.keep_logged_in(id, config);
         }
         for (id, config) in next.numbered().skip(self.pools.len()) {
             let pool = Pool::new(config, id, &mut self.holds);
@@ -107,14 +107,13 @@ impl Relay {
         moved
     }
 
-    /// Who came in without a password, when none was asked for, stays in; and who was asked for one
-    /// that is no longer wanted need not give it.
-    fn keep_logged_in(&mut self, id: PoolId, before: &PoolConfig, now: &PoolConfig) {
-        if before.client_password.is_some() && now.client_password.is_some() {
-            return;
+    /// Who was asked for a password that is no longer wanted need not give it. (Who came in without
+    /// one, when none was asked for, is in.)
+    fn keep_logged_in(&mut self, id: PoolId, now: &PoolConfig) {
+        if now.client_password.is_none() {
+            let of_pool = self.clients.iter_mut().filter(|client| client.pool == id);
+            of_pool.for_each(|client| client.authenticated = true);
         }
-        let of_pool = self.clients.iter_mut().filter(|client| client.pool == id);
-        of_pool.for_each(|client| client.authenticated = true);
     }
 
     /// The shard of this lane has another address.

@@ -416,3 +416,45 @@ fn an_idle_core_sleeps() {
     let taken = turns() - before;
     assert!(taken <= 10, "{taken} turns in 2 s");
 }
+
+#[test]
+fn a_door_is_opened_when_its_pool_is_known_and_closed_when_nobody_wants_it() {
+    let world = World::new(1, Features::ALL);
+    let mut next =
+        Config::clone(&sample::config(&[("open", &[]), ("refusing", &[]), ("more", &[])]));
+    let unix = Listen::Unix { path: world.unix.path().join("proxy.sock"), mode: Some(0o600) };
+    let listens = [vec![Listen::Tcp(world.open), unix], vec![Listen::Tcp(world.refusing)]];
+    let open: Vec<Listen> = listens.iter().flatten().cloned().collect();
+    for (pool, listen) in next.pools.iter_mut().zip(listens) {
+        Arc::make_mut(pool).listen = listen;
+    }
+    let mut wanted = next.clone();
+    Arc::make_mut(&mut wanted.pools[2]).listen =
+        vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))];
+    let listeners = listen::bind_more(&open, &wanted, 1).unwrap().remove(0);
+    let at = listeners[0].at.clone();
+    let Listen::Tcp(address) = at else { panic!("tcp only") };
+    Arc::make_mut(&mut wanted.pools[2]).listen = vec![at];
+    world.stats[0].grow(&wanted);
+
+    let early = patient(TcpStream::connect(address).unwrap());
+    world.mailboxes[0].send(Letter::Listen(listeners)).unwrap();
+    assert!(world.told.recv_timeout(Duration::from_millis(50)).is_err(), "nobody knows that pool");
+    let tell = |epoch, config: Config| {
+        let topology = Arc::new(Topology { epoch, config: Arc::new(config), pools: Vec::new() });
+        world.mailboxes[0].send(Letter::Topology(topology)).unwrap();
+        assert_eq!(world.next_told(), Told::Epoch(epoch));
+    };
+    tell(1, wanted);
+    let of_old = world.client();
+    for client in [&early, &of_old] {
+        order(client, "SAY hello");
+        expect(client, "hello");
+    }
+    tell(2, next);
+    wait_until("nobody is let in any more", || TcpStream::connect(address).is_err());
+    for client in [&early, &of_old, &world.client()] {
+        order(client, "SAY again");
+        expect(client, "again");
+    }
+}

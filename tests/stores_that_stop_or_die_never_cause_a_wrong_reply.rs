@@ -58,7 +58,9 @@ fn while_one_is_frozen_and_killed_in_turns() {
     assert_eq!(tally.cuts, 0, "clients were cut off");
     assert!(!tally.errors.is_empty(), "nothing has failed: what was tested?");
     for text in tally.errors.keys() {
-        assert!(text.contains("shard shard"), "an error that names no shard: {text}");
+        // What a store says that reads its data in passes unchanged.
+        let of_store = text.starts_with("LOADING ");
+        assert!(of_store || text.contains("shard shard"), "an error that names no shard: {text}");
     }
 }
 

@@ -1,17 +1,14 @@
 //! Commands that change or take over the connection they run on never reach a shared lane:
 //! they get an error, and the next request of everybody works.
 //!
-//! Why it must stay: one MULTI, SUBSCRIBE or CLIENT TRACKING on a shared connection would put
+//! Why it must stay: one WATCH, SUBSCRIBE or CLIENT TRACKING on a shared connection would put
 //! every client's replies out of step.
 
 mod support;
 
 use support::{Options, Stack, Value};
 
-const REFUSED: [&str; 31] = [
-    "MULTI",
-    "EXEC",
-    "DISCARD",
+const REFUSED: [&str; 28] = [
     "WATCH key",
     "SUBSCRIBE channel",
     "PSUBSCRIBE pattern*",

@@ -21,6 +21,11 @@ pub const STRANGER_BULK_BYTES_MAX: usize = 16 * 1024;
 /// A whole request, bytes, default: one bulk string of the largest size and its surroundings.
 pub const REQUEST_BYTES_MAX: usize = BULK_BYTES_MAX + 1024 * 1024;
 
+/// Requests of one transaction (MULTI … EXEC). A lane counts their replies in 16 bits, and a redis
+/// that works off so many at a stretch serves nobody else for tens of milliseconds. The bytes of all
+/// of them are bounded as those of one request are.
+pub const TRANSACTION_REQUESTS_MAX: usize = 65_534;
+
 // --- clients ----------------------------------------------------------------------------------
 
 /// Client connections of one pool over all cores, default.

@@ -5,7 +5,7 @@
 //! turned to blanks and cut to [`QUOTED_BYTES_MAX`], so that no reply can be forged by a name.
 
 use crate::command::keys::KeysError;
-use crate::command::model::{Command, Counted, Keys, Refusal};
+use crate::command::model::{Command, Counted, Keys, Refusal, Run};
 use crate::resp::args::Request;
 use crate::resp::encode::error;
 
@@ -60,6 +60,25 @@ pub fn refused(command: &Command, refusal: Refusal, out: &mut Vec<u8>) {
         }
     };
     error(out, format!("ERR '{}' is not served by this proxy: {why}", command.name));
+}
+
+/// Inside MULTI, where the command can not be what it is outside.
+pub fn not_in_transaction(command: &Command, out: &mut Vec<u8>) {
+    let why = match command.run {
+        Run::Local(_) => "it is answered by the proxy, not by a shard",
+        _ => "it needs all shards, and a transaction is of one",
+    };
+    let text = format!(
+        "ERR '{}' is not served inside MULTI by this proxy: {why}; send it before or after",
+        command.name
+    );
+    error(out, text);
+}
+
+/// EXEC with arguments ends the transaction, as in redis.
+pub fn exec_with_args(out: &mut Vec<u8>) {
+    let why = "wrong number of arguments for 'exec' command";
+    error(out, format!("EXECABORT Transaction discarded because of: {why}"));
 }
 
 /// The command is dangerous, and the pool does not allow these.
@@ -221,6 +240,8 @@ mod tests {
             }
             say(&|out| wrong_arity(command, out));
             say(&|out| not_allowed(command, out));
+            say(&|out| not_in_transaction(command, out));
+            say(&exec_with_args);
             say(&|out| several_shards(command, out));
             say(&|out| unknown_subcommand(command, &hostile.request(), out));
             say(&not_a_cluster);

@@ -157,6 +157,9 @@ pub enum Special {
     /// SORT, SORT_RO: the keys that BY and GET make are not in the request.
     Sort,
     Wait,
+    Multi,
+    Exec,
+    Discard,
     ConfigGet,
     ConfigSet,
     /// SCRIPT KILL, FUNCTION KILL: past the lanes that the script holds up.
@@ -230,7 +233,7 @@ pub enum ClusterQuestion {
 /// Why a command is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Changes the state of the connection, which is shared (MULTI, WATCH, SUBSCRIBE, MONITOR …).
+    /// Changes the state of the connection, which is shared (WATCH, SUBSCRIBE, MONITOR …).
     ConnectionState,
     /// Blocks the connection, which is shared (BLPOP …).
     Blocking,
@@ -355,7 +358,7 @@ impl Command {
     /// What is to be remembered of a request of `args` arguments until its reply comes.
     #[inline]
     pub fn asked(&self, args: usize) -> Asked {
-        let asked = Asked { kinds: self.reply, elements: 0, family: self.family };
+        let asked = Asked { kinds: self.reply, ..Asked::any(self.family) };
         match self.reply_by_args {
             ByArgs::Nothing => asked,
             ByArgs::Bare { args: bare, kinds } if args == usize::from(bare) => {

@@ -18,13 +18,16 @@ pub enum Repeat {
     SameConnection,
 }
 
-/// Neither flagged as reading nor as writing by redis, and harmless a second time.
-const HARMLESS: [&str; 9] = [
+/// Neither flagged as reading nor as writing by redis, and harmless a second time (MULTI and EXEC:
+/// as far as they know).
+const HARMLESS: [&str; 11] = [
+    "exec",
     "function|dump",
     "function|list",
     "function|stats",
     "info",
     "lastsave",
+    "multi",
     "ping",
     "script|exists",
     "script|load",

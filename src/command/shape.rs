@@ -5,6 +5,7 @@
 //! for every reply, so it is one shift; what it can not say (EVAL, modules, commands that are not
 //! in the table) is allowed, and so is every error.
 
+use crate::base::limits::TRANSACTION_REQUESTS_MAX;
 use crate::command::model::Family;
 
 /// A set of types of replies. A type is its first byte, of which the lower five bits tell all types
@@ -85,19 +86,30 @@ pub struct Asked {
     /// Elements of the array that alone is an answer beside `kinds`; 0: none is.
     pub elements: u16,
     pub family: Family,
+    /// The answer to the last request of a transaction, before which those to the others come.
+    pub is_block: bool,
 }
 
 /// More elements than `Asked` can count: any array is right.
 const UNCOUNTED: u16 = u16::MAX;
 
+const _: () = assert!(TRANSACTION_REQUESTS_MAX < UNCOUNTED as usize);
+
 impl Asked {
     /// Whatever the answer may be.
     pub const fn any(family: Family) -> Asked {
-        Asked { kinds: Kinds::ANY, elements: 0, family }
+        Asked { kinds: Kinds::ANY, elements: 0, family, is_block: false }
     }
 
     pub const fn of(family: Family, types: &[u8]) -> Asked {
-        Asked { kinds: Kinds::of(types), elements: 0, family }
+        Asked { kinds: Kinds::of(types), elements: 0, family, is_block: false }
+    }
+
+    /// MULTI, so many requests (at most [`TRANSACTION_REQUESTS_MAX`]) and EXEC. None of the types
+    /// is right at first sight: what may come depends on what has come.
+    pub const fn block(requests: usize) -> Asked {
+        let (kinds, elements) = (Kinds(0), requests as u16);
+        Asked { kinds, elements, family: Family::Transactions, is_block: true }
     }
 
     /// With an array of so many elements.

@@ -23,8 +23,8 @@ const STALLED_TAIL_BYTES: usize = 64 * 1024;
 struct Admitted {
     /// Bytes taken in, or to be forgotten; the rest is the beginning of a request.
     used: usize,
-    /// The bytes are one large request, to be passed on whole to this lane.
-    pass_on: Option<u32>,
+    /// The bytes are one large request, to be passed on whole to this place.
+    pass_on: Option<Outcome>,
 }
 
 impl Relay {
@@ -36,9 +36,8 @@ impl Relay {
         let Some(client) = self.open_client(id).filter(|_| !bytes.is_empty()) else { return };
         if client.tail.is_empty() && client.stall.is_none() {
             let admitted = self.admit(id, bytes, now);
-            if let Some(lane) = admitted.pass_on {
-                self.put_lane(lane, bytes); // they are lent: there is nothing to pass on
-                return;
+            if let Some(place) = admitted.pass_on {
+                return self.put(id, place, bytes); // they are lent: there is nothing to pass on
             }
             self.keep_tail(id, bytes.get(admitted.used..).unwrap_or_default());
             return;
@@ -113,9 +112,10 @@ impl Relay {
         }
         self.buffered_bytes = self.buffered_bytes.saturating_sub(tail.len());
         let admitted = self.admit(id, &tail, now);
-        if let Some(lane) = admitted.pass_on {
-            self.put_lane_owned(lane, tail);
-            return;
+        match admitted.pass_on {
+            Some(Outcome::Forward { lane }) => return self.put_lane_owned(lane, tail),
+            Some(Outcome::Queue) => return self.queue_bytes_owned(id, tail),
+            Some(Outcome::Done | Outcome::Postponed) | None => {}
         }
         let Some(client) = self.open_client(id) else { return };
         if admitted.used == tail.len() {
@@ -190,12 +190,12 @@ impl Relay {
                     let alone = used == 0 && length == bytes.len();
                     match self.dispatch(id, &request, now) {
                         Outcome::Done => {}
-                        Outcome::Forward { lane } if alone && length >= PASS_ON_BYTES => {
-                            *requests += 1;
-                            return Admitted { used: length, pass_on: Some(lane) };
-                        }
-                        Outcome::Forward { lane } => self.put_lane(lane, whole),
                         Outcome::Postponed => break,
+                        place if alone && length >= PASS_ON_BYTES => {
+                            *requests += 1;
+                            return Admitted { used: length, pass_on: Some(place) };
+                        }
+                        place => self.put(id, place, whole),
                     }
                     *requests += 1;
                     used += length;
@@ -282,12 +282,20 @@ impl Relay {
         if parsed == (Parsed::Request { bytes: multibulk.len() }) {
             let request = Request { bytes: &multibulk, ranges: &ranges };
             let outcome = self.dispatch(id, &request, now);
-            if let Outcome::Forward { lane } = outcome {
-                self.put_lane(lane, &multibulk);
-            }
+            self.put(id, outcome, &multibulk);
             return Ok(outcome);
         }
         Ok(Outcome::Done)
+    }
+
+    /// The bytes of a request, copied to its place.
+    #[inline]
+    fn put(&mut self, id: ClientId, place: Outcome, bytes: &[u8]) {
+        match place {
+            Outcome::Forward { lane } => self.put_lane(lane, bytes),
+            Outcome::Queue => self.queue_bytes(id, bytes),
+            Outcome::Done | Outcome::Postponed => {}
+        }
     }
 
     /// Whether the next request of this client may be taken in; sets its stall if not. `Some` tells

@@ -1,6 +1,6 @@
 //! What the relay knows of one client.
 
-use crate::base::buffer::Outbox;
+use crate::base::buffer::{ChunkPool, Outbox};
 use crate::base::ids::{ClientId, PoolId};
 use crate::base::limits::HELD_BACK_BYTES_MAX;
 use crate::relay::Relay;
@@ -10,6 +10,7 @@ use crate::relay::large::Large;
 use crate::relay::order::Order;
 use crate::relay::private::Loan;
 use crate::relay::recent::Recent;
+use crate::relay::transaction::Transaction;
 use crate::relay::wait::Writes;
 use crate::resp::Protocol;
 use crate::resp::args::ArgRange;
@@ -37,6 +38,8 @@ pub(super) struct Client {
     pub(super) tail_args: Vec<ArgRange>,
     /// A large request under way; what follows its large argument goes to `tail`.
     pub(super) large: Option<Box<Large>>,
+    /// What it has asked for since MULTI.
+    pub(super) transaction: Option<Box<Transaction>>,
 
     pub(super) order: Order,
     pub(super) outbox: Outbox,
@@ -154,6 +157,7 @@ impl Client {
             parser: RequestParser::default(),
             tail_args: Vec::new(),
             large: None,
+            transaction: None,
             order: Order::default(),
             outbox: Outbox::default(),
             sending_bytes: 0,
@@ -186,12 +190,24 @@ impl Client {
     pub(super) fn buffered_bytes(&self) -> usize {
         let large = self.large.as_ref().map_or(0, |large| large.bytes());
         let blocked = self.blocked.as_ref().map_or(0, |blocked| blocked.bytes());
-        self.output_bytes() + self.tail.len() + large + blocked
+        let queued = self.transaction.as_ref().map_or(0, |queued| queued.requests.bytes());
+        self.output_bytes() + self.tail.len() + large + blocked + queued
     }
 
     /// It blocks: nothing of its own is under way but that.
     pub(super) fn blocks(&self) -> bool {
         self.blocked.is_some() && self.order.len() <= 1
+    }
+
+    /// Gives back what its buffers are made of.
+    pub(super) fn give_chunks(&mut self, chunks: &mut ChunkPool) {
+        self.outbox.clear(chunks);
+        if let Some(large) = &mut self.large {
+            large.parts.clear(chunks);
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.requests.clear(chunks);
+        }
     }
 
     pub(super) fn names_mut(&mut self) -> &mut Names {

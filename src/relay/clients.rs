@@ -203,11 +203,12 @@ pub(super) fn is_name(name: &[u8]) -> bool {
 fn write_line(client: &Client, now: Now, out: &mut String) {
     let none = Names::default();
     let names = client.names.as_deref().unwrap_or(&none);
+    let queued = client.transaction.as_deref();
     // Writing to a string does not fail.
     let _ = writeln!(
         out,
         "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 \
-         multi=-1 qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} \
+         multi={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} \
          tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
         client.number,
         peer_address(&client.peer),
@@ -218,10 +219,13 @@ fn write_line(client: &Client, now: Now, out: &mut String) {
         match (client.monitors, client.blocks()) {
             (true, _) => "O",
             (false, true) => "b",
+            (false, false) if queued.is_some() => "x",
             (false, false) => "N",
         },
         client.database,
+        queued.map_or(-1, |queued| queued.count as i64),
         client.tail.len(),
+        queued.map_or(0, |queued| queued.requests.bytes()),
         client.order.len(),
         client.output_bytes(),
         client.buffered_bytes(),

@@ -23,6 +23,8 @@ pub(super) enum Outcome {
     Forward { lane: u32 },
     /// It was not taken in: keep its bytes with the client, which is stalled.
     Postponed,
+    /// It has its place in the client's transaction: the same.
+    Queue,
 }
 
 /// Why a request has no shard.
@@ -41,12 +43,12 @@ impl Relay {
         };
         let pool = client.pool;
         let authenticated = client.authenticated;
+        let is_queued = client.transaction.is_some();
         let command = match lookup(request) {
             Lookup::Found(command) => command,
             Lookup::UnknownSubcommand(parent) if authenticated => {
                 self.stats.pool(pool, PoolMetric::UnknownCommands).add(1);
-                self.answer(id, |out| errors::unknown_subcommand(parent, request, out));
-                return Outcome::Done;
+                return self.reject(id, |out| errors::unknown_subcommand(parent, request, out));
             }
             _ if authenticated => return self.dispatch_unknown(id, request, now),
             _ => return self.refuse(id, NOAUTH),
@@ -56,19 +58,20 @@ impl Relay {
             return self.refuse(id, NOAUTH);
         }
         if !command.arity_ok(request.len()) {
-            self.answer(id, |out| errors::wrong_arity(command, out));
-            return Outcome::Done;
+            return self.reject_arity(id, command);
         }
         if command.dangerous
             && self.pool(pool).config.dangerous_commands == DangerousCommands::Refuse
         {
-            self.answer(id, |out| errors::not_allowed(command, out));
-            return Outcome::Done;
+            return self.reject(id, |out| errors::not_allowed(command, out));
         }
         if self.overseen
             && let Some(outcome) = self.oversee(id, command, request, now)
         {
             return outcome;
+        }
+        if is_queued {
+            return self.dispatch_queued(id, command, request, now);
         }
         match command.run {
             Run::Forward => self.forward(id, command, request, now),
@@ -117,6 +120,9 @@ impl Relay {
             Special::ScriptFlush => self.script_flush(id, command, request, now),
             Special::Sort => self.sort(id, command, request, now),
             Special::Wait => self.wait(id, command, request, now),
+            Special::Multi => self.multi(id),
+            Special::Exec => self.exec(id, now),
+            Special::Discard => self.discard(id),
             Special::ConfigGet => self.config_get(id, command, request, now),
             Special::ConfigSet => self.config_set(id, command, request, now),
             Special::Kill => self.kill_script(id, command, request, now),
@@ -163,20 +169,23 @@ impl Relay {
         request: &Request<'_>,
         now: Now,
     ) -> Outcome {
+        if self.sorts_elsewhere(id, request) {
+            return self.answer_crossslot(id);
+        }
+        self.forward(id, command, request, now)
+    }
+
+    pub(super) fn sorts_elsewhere(&mut self, id: ClientId, request: &Request<'_>) -> bool {
         let several = self.shards_of(id) > 1;
         let shard = self.shard_of(id, request.arg(1));
-        let elsewhere = several
+        several
             && sort_patterns(request).any(|pattern| {
                 let tag = self
                     .client(id)
                     .map(|client| client.pool)
                     .map_or(pattern, |pool| self.pool(pool).router.tagged(pattern));
                 tag.contains(&b'*') || tag == pattern || self.shard_of(id, pattern) != shard
-            });
-        if elsewhere {
-            return self.answer_crossslot(id);
-        }
-        self.forward(id, command, request, now)
+            })
     }
 
     /// To the shard of its first argument, as it is.
@@ -229,7 +238,7 @@ impl Relay {
     }
 
     #[inline]
-    fn send_to(&mut self, id: ClientId, asked: Asked, lane: u32, now: Now) -> Outcome {
+    pub(super) fn send_to(&mut self, id: ClientId, asked: Asked, lane: u32, now: Now) -> Outcome {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else {
             return Outcome::Done;
         };
@@ -357,13 +366,15 @@ impl Relay {
         self.stats.pool(pool, PoolMetric::UnknownCommands).add(1);
         let forward = self.pool(pool).config.unknown_commands == UnknownCommands::Forward;
         let Some(key) = request.get(1).filter(|_| forward) else {
-            self.answer(id, |out| errors::unknown_command(request, out));
-            return Outcome::Done;
+            return self.reject(id, |out| errors::unknown_command(request, out));
         };
         if self.overseen
             && let Some(outcome) = self.oversee_unknown(id, request, now)
         {
             return outcome;
+        }
+        if self.client(id).is_some_and(|client| client.transaction.is_some()) {
+            return self.queue_unknown(id, key, request);
         }
         let shard = self.shard_of(id, key);
         if self.unwritable && self.refuse_write(id, &[shard]) {

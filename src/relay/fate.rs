@@ -42,13 +42,25 @@ pub(super) const KEPT_LIMITS: RequestLimits = RequestLimits {
     request_bytes_max: u32::MAX as usize,
 };
 
-/// Whether a request that was kept may be repeated.
-pub(super) fn repeat_of(bytes: &[u8]) -> Repeat {
-    let mut ranges = Vec::new();
-    match RequestParser::default().parse(bytes, &mut ranges, &KEPT_LIMITS) {
-        Ok(Parsed::Request { .. }) => repeat(&Request { bytes, ranges: &ranges }),
-        _ => Repeat::Never,
+/// Whether a request that was kept may be repeated. A transaction may if it only reads.
+pub(super) fn repeat_of(mut bytes: &[u8]) -> Repeat {
+    let (mut ranges, mut first) = (Vec::new(), None);
+    while !bytes.is_empty() {
+        ranges.clear();
+        let parsed = RequestParser::default().parse(bytes, &mut ranges, &KEPT_LIMITS);
+        let Ok(Parsed::Request { bytes: length }) = parsed else { return Repeat::Never };
+        let (request, behind) = bytes.split_at(length.min(bytes.len()));
+        bytes = behind;
+        let one = repeat(&Request { bytes: request, ranges: &ranges });
+        if first.is_none() && bytes.is_empty() {
+            return one; // nearly always
+        }
+        if one != Repeat::Always {
+            return Repeat::Never;
+        }
+        first = Some(one);
     }
+    first.unwrap_or(Repeat::Never)
 }
 
 /// What had become of a lost connection's requests.

@@ -7,6 +7,7 @@ use crate::base::buffer::Outbox;
 use crate::base::ids::{ClientId, PoolId, ShardId};
 use crate::base::limits;
 use crate::command::shape::{Asked, Kinds};
+use crate::relay::block::Block;
 use crate::relay::hold::Watch;
 use crate::relay::private::Private;
 use crate::relay::replicas::ReplicaLane;
@@ -59,6 +60,8 @@ pub(super) struct Lane {
     pub(super) tail: Vec<u8>,
     pub(super) flow: Flow,
     pub(super) fence: Fence,
+    /// How far the oldest request in flight is answered, if it is a block.
+    pub(super) block: Block,
     pub(super) heard_us: u64,
     /// Clients that wait for this lane to drain.
     pub(super) feeders: Vec<ClientId>,
@@ -166,6 +169,7 @@ impl Lane {
             tail: Vec::new(),
             flow: Flow::Collect,
             fence: Fence::default(),
+            block: Block::default(),
             heard_us: 0,
             feeders: Vec::new(),
             plain: true,

@@ -8,6 +8,7 @@ use crate::base::limits::CROWDED_LANE_BYTES;
 use crate::base::time::{Now, US_PER_MS};
 use crate::relay::Relay;
 use crate::relay::api::{Ask, Dirty, LaneEnd, Report};
+use crate::relay::block::Block;
 use crate::relay::client::Stall;
 use crate::relay::fate::Lost;
 use crate::relay::lane::{Flow, LaneState, Target, Token};
@@ -385,6 +386,7 @@ impl Relay {
         lane.scanner = ReplyScanner::default();
         lane.flow = Flow::Collect;
         lane.fence.forget();
+        lane.block = Block::default();
         lane.sent = 0;
         lane.sending_bytes = 0;
         lane.dirty = false;

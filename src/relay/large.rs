@@ -128,6 +128,11 @@ impl Relay {
                 self.put_lane_parts(lane, &mut large.parts);
                 self.put_lane(lane, rest);
             }
+            Outcome::Queue => {
+                self.queue_bytes_owned(id, large.head);
+                self.queue_parts(id, &mut large.parts);
+                self.queue_bytes(id, rest);
+            }
             Outcome::Done => large.parts.clear(&mut self.chunks),
             Outcome::Postponed => {
                 self.put_back(id, large, rest);

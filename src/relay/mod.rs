@@ -23,6 +23,7 @@
 
 mod admit;
 pub mod api;
+mod block;
 mod blocking;
 #[cfg(test)]
 mod blocking_tests;
@@ -113,6 +114,9 @@ mod sim_sentinels;
 pub(crate) mod sim_tests;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
+mod sim_transactions;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 mod sim_wires;
 mod spares;
 mod split;
@@ -121,6 +125,9 @@ mod step;
 mod step_tests;
 #[cfg(test)]
 mod tests;
+mod transaction;
+#[cfg(test)]
+mod transaction_tests;
 mod turn;
 mod unblock;
 mod verify;
@@ -130,6 +137,9 @@ mod wait_tests;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 mod world;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
+mod world_queue;
 #[cfg(any(test, fuzzing))]
 mod world_queues;
 
@@ -353,10 +363,7 @@ impl Relay {
             self.end_monitor(id);
         }
         self.buffered_bytes = self.buffered_bytes.saturating_sub(client.buffered_bytes());
-        client.outbox.clear(&mut self.chunks);
-        if let Some(large) = &mut client.large {
-            large.parts.clear(&mut self.chunks);
-        }
+        client.give_chunks(&mut self.chunks);
         client.order.clear();
         client.order.give_ring(&mut self.rings);
         self.stats.pool(client.pool, PoolMetric::ClientConnections).sub(1);

@@ -67,7 +67,10 @@ impl Relay {
         request: &Request<'_>,
         now: Now,
     ) -> Option<Outcome> {
-        if self.postpone(id, Some(command)) || (command.may_write() && self.write_waits(id)) {
+        let commits = self.commits_writes(id, command);
+        let waits = self.postpone(id, Some(command).filter(|_| !commits))
+            || (command.may_write() && self.write_waits(id));
+        if waits {
             return Some(Outcome::Postponed);
         }
         let monitors = self.client(id).is_some_and(|client| client.monitors);

@@ -4,6 +4,7 @@ use crate::base::ids::{ClientId, LaneId, PoolId};
 use crate::base::limits::REPLY_STREAM_BYTES;
 use crate::base::time::Now;
 use crate::relay::api::{Ask, Dirty, Report};
+use crate::relay::block::Fit;
 use crate::relay::client::{Client, Phase, Stall};
 use crate::relay::lane::{Flow, LaneState, NEVER_US, Target, Token};
 use crate::relay::order::{EARLY_REPLY_BYTES_MAX, Ready, Replies};
@@ -130,13 +131,15 @@ impl Relay {
             self.desynchronised(index, "a reply that nobody asked for", now);
             return;
         };
-        if !lane.kinds.and(token.asked.kinds).has(kind)
-            && !step::is_counted_array(token.asked, flow, reply.bytes())
-            && !planted(Plant::SkipShape)
-        {
-            lane.inflight.push_front(token);
-            self.out_of_step(index, kind, now);
-            return;
+        if !lane.kinds.and(token.asked.kinds).has(kind) {
+            match step::look_closer(lane, token.asked, flow, (kind, reply.bytes())) {
+                Fit::Answer => {}
+                Fit::Ahead => return lane.inflight.push_front(token),
+                Fit::Never(why) => {
+                    lane.inflight.push_front(token);
+                    return self.desynchronised(index, &why, now);
+                }
+            }
         }
         lane.sent = sent.saturating_sub(1);
         lane.failures = 0;
@@ -434,6 +437,10 @@ impl Relay {
         if let Some(mut large) = client.large.take() {
             tail += large.bytes();
             large.parts.clear(&mut self.chunks);
+        }
+        if let Some(mut transaction) = client.transaction.take() {
+            tail += transaction.requests.bytes();
+            transaction.requests.clear(&mut self.chunks);
         }
         let finished = client.order.is_empty();
         if finished {

@@ -126,10 +126,9 @@ fn is_let_through(command: &Command) -> bool {
         || matches!(command.run, Run::Local(Local::ClientPause | Local::ClientUnpause))
 }
 
-/// What PAUSE … WRITE stops: writes, scripts that may write, messages, transactions.
+/// What PAUSE … WRITE stops: writes, scripts that may write, messages. (Of an EXEC its transaction
+/// tells.)
 fn may_change(command: &Command) -> bool {
     let sends = matches!(command.run, Run::ByArgument(_) | Run::Forward);
-    command.may_write()
-        || command.family == Family::Transactions
-        || (command.family == Family::PubSub && sends)
+    command.may_write() || (command.family == Family::PubSub && sends)
 }

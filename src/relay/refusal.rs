@@ -74,6 +74,9 @@ impl Relay {
     ) -> bool {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
         let Some(watch) = &mut lane.watch else { return false };
+        // EXEC says only that something was refused, and not what.
+        let refusal = if token.asked.is_block { lane.block.take_refusal() } else { Vec::new() };
+        let reply = if refusal.is_empty() { reply } else { &refusal };
         let by_script = token.asked.family == Family::Scripting;
         let believed = refusing || !by_script || watch.believes_script(now.mono_us);
         let refused = believed && is_refusal(reply);
@@ -223,6 +226,12 @@ impl Watch {
 pub(super) fn is_refusal(reply: &[u8]) -> bool {
     match value::error_word(reply) {
         b"READONLY" | b"LOADING" | b"MASTERDOWN" | b"REDIRECT" => true,
+        // EXEC itself was refused.
+        b"EXECABORT" => {
+            let words = [b": READONLY ".as_slice(), b": LOADING ", b": MASTERDOWN "];
+            let text = value::error_text(reply);
+            words.iter().any(|word| memchr::memmem::find(text, word).is_some())
+        }
         b"ERR" => {
             let text = value::error_text(reply);
             text.starts_with(b"ERR Error running script")

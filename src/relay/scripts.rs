@@ -68,6 +68,11 @@ impl Scripts {
         self.known.get(&(pool, *digest)).cloned()
     }
 
+    /// The script of which this is said to be the digest, if it is known.
+    pub(super) fn find_by_text(&self, pool: PoolId, digest: &[u8]) -> Option<Arc<Script>> {
+        self.find(pool, &digest_of(digest)?)
+    }
+
     /// SCRIPT FLUSH: an EVALSHA after it has to fail, as on a single redis.
     pub(super) fn forget(&mut self, pool: PoolId) {
         self.loaded.retain(|(of, _), _| *of != pool);
@@ -134,8 +139,7 @@ impl Relay {
         now: Now,
     ) -> Outcome {
         let Some(pool) = self.client(id).map(|client| client.pool) else { return Outcome::Done };
-        let script = digest_of(request.arg(1)).and_then(|digest| self.scripts.find(pool, &digest));
-        let Some(script) = script else {
+        let Some(script) = self.scripts.find_by_text(pool, request.arg(1)) else {
             return self.forward(id, command, request, now); // the shard knows it, or says NOSCRIPT
         };
         let mut keys = Vec::new();
@@ -277,7 +281,7 @@ impl Relay {
         Outcome::Done
     }
 
-    fn remember_script(&mut self, id: ClientId, body: &[u8]) {
+    pub(super) fn remember_script(&mut self, id: ClientId, body: &[u8]) {
         let Some(pool) = self.client(id).map(|client| client.pool) else { return };
         if let Some(script) = self.scripts.remember(pool, body) {
             self.asks.push_back(Ask::Share(Shared::Script(script)));

@@ -146,6 +146,7 @@ impl Relay {
     /// RESET: as a fresh connection.
     pub(super) fn reset(&mut self, id: ClientId) {
         self.end_monitor(id);
+        self.forget_transaction(id);
         let Some(client) = self.client(id) else { return };
         client.names = None;
         client.order.set_replies(Replies::On);

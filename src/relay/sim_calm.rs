@@ -46,6 +46,7 @@ impl Simulation {
                 break;
             }
         }
+        self.executed.check_transactions();
         for player in &self.players {
             assert!(
                 player.expects.is_empty(),

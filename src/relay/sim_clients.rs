@@ -55,6 +55,9 @@ impl Simulation {
         if self.below(6) == 0 {
             return self.think_of_queues(at);
         }
+        if self.below(16) == 0 {
+            return self.think_of_transaction(at);
+        }
         let count = 1 + self.below(4);
         let keys: Vec<String> =
             (0..count).map(|_| format!("d{database}k{}", self.random.below(KEYS))).collect();
@@ -158,8 +161,71 @@ impl Simulation {
 
     pub(super) fn say_words(&mut self, at: usize, words: &[Vec<u8>], expect: Expect) {
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        self.say(at, &words, expect);
+    }
+
+    /// A transaction: mostly of keys of one shard, mostly without an error, mostly with EXEC.
+    fn think_of_transaction(&mut self, at: usize) {
+        let (resp3, database) = (self.players[at].resp3, self.players[at].database);
+        let status = |text: &str| Expect::Exactly(format!("{text}\r\n").into_bytes());
+        self.say(at, &[b"MULTI"], status("+OK"));
+        let (mut home, mut void) = (None, false);
+        let (mut expects, mut versions) = (Vec::new(), Vec::new());
+        for _ in 0..self.below(6) {
+            let strays = self.below(30) == 0;
+            let (key, shard) = loop {
+                let key = format!("d{database}k{}", self.below(KEYS));
+                let shard = self.world.relay.pools[0].router.shard_of(key.as_bytes(), 0);
+                if strays || home.is_none_or(|home| home == shard) {
+                    break (key, shard);
+                }
+            };
+            let k = key.as_bytes();
+            let (version, value) = self.value(&key);
+            let (words, expect): (Vec<&[u8]>, _) = match self.below(8) {
+                0..=2 => (vec![b"SET", k, &value], Expect::Written(vec![version])),
+                3 | 4 => (vec![b"GET", k], Expect::Values(vec![key.clone()], resp3, version)),
+                5 => (vec![b"DEL", k], Expect::Deleted),
+                6 => {
+                    let expect = Expect::Ran(version, value.clone());
+                    (vec![b"EVALSHA", DIGEST.as_bytes(), b"1", k, &value], expect)
+                }
+                _ if self.below(8) == 0 => {
+                    let wrong = "-ERR wrong number of arguments for 'get' command";
+                    self.say(at, &[b"GET"], status(wrong));
+                    (home, void) = (None, true);
+                    continue;
+                }
+                _ => (vec![b"SET", k, &value], Expect::Written(vec![version])),
+            };
+            if *home.get_or_insert(shard) != shard {
+                let crossslot = "-CROSSSLOT Keys in request don't hash to the same shard";
+                self.say(at, &words, status(crossslot));
+                (home, void) = (None, true);
+                continue;
+            }
+            if matches!(expect, Expect::Written(_) | Expect::Ran(..)) {
+                versions.push(version);
+            }
+            self.say(at, &words, status("+QUEUED"));
+            expects.push(expect);
+        }
+        let discards = self.below(8) == 0;
+        let expect = match (discards, void, expects.is_empty()) {
+            (true, ..) => status("+OK"),
+            (_, true, _) => status("-EXECABORT Transaction discarded because of previous errors."),
+            (_, _, true) => status("*0"),
+            _ => {
+                self.executed.transactions.push(versions.clone());
+                Expect::Committed(expects, versions)
+            }
+        };
+        self.say(at, &[if discards { b"DISCARD" } else { b"EXEC" }], expect);
+    }
+
+    fn say(&mut self, at: usize, words: &[&[u8]], expect: Expect) {
         let player = &mut self.players[at];
-        encode::request(&mut player.to_say, &words);
+        encode::request(&mut player.to_say, words);
         match player.replies {
             Replies::On => player.expects.push_back(expect),
             Replies::SkipNext if words.get(1) != Some(&b"REPLY".as_slice()) => {
@@ -248,6 +314,12 @@ impl Simulation {
     fn remember(&mut self, at: usize, expect: &Expect, reply: &[u8]) {
         if value::is_error(reply) {
             return;
+        }
+        if let (Expect::Committed(expects, _), Some(replies)) = (expect, value::elements(reply)) {
+            return expects
+                .iter()
+                .zip(replies)
+                .for_each(|(one, reply)| self.remember(at, one, reply));
         }
         let strict = self.replicas.as_ref().is_none_or(|replicas| replicas.strict);
         let watched = self.sentinels.is_some();

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::base::ids::{ClientId, LaneId};
 use crate::base::limits;
 use crate::relay::order::Replies;
+use crate::relay::sim_transactions::is_no_commit;
 use crate::relay::sim_wires::Waiter;
+use crate::relay::world_queue::Queue;
 use crate::resp::args::Request;
 use crate::resp::reply::ReplyScanner;
 use crate::resp::request::RequestLimits;
@@ -39,6 +41,8 @@ pub(super) enum Expect {
     Deleted,
     Waited,
     Hello,
+    /// What EXEC says to these, which have written these versions.
+    Committed(Vec<Expect>, Vec<u64>),
 }
 
 pub(super) struct Player {
@@ -92,6 +96,7 @@ pub(super) struct Wire {
     pub(super) blocked: Option<Waiter>,
     pub(super) resp3: bool,
     pub(super) database: u32,
+    pub(super) queue: Option<Queue>,
 }
 
 /// What was executed, by whom, and in which order.
@@ -111,6 +116,8 @@ pub(super) struct Executed {
     pub(super) moment: u64,
     pub(super) written_at: BTreeMap<u64, u64>,
     pub(super) deleted_at: BTreeMap<String, u64>,
+    /// Versions that are written together, or not at all.
+    pub(super) transactions: Vec<Vec<u64>>,
 }
 
 impl Executed {
@@ -216,7 +223,7 @@ pub(super) fn nil(resp3: bool) -> &'static [u8] {
 
 impl Store {
     /// What a node says of itself, or instead of doing what it is asked.
-    fn answer_as_node(&self, name: &str, part: Part, out: &mut Vec<u8>) -> bool {
+    pub(super) fn answer_as_node(&self, name: &str, part: Part, out: &mut Vec<u8>) -> bool {
         let writes =
             matches!(name, "SET" | "MSET" | "DEL" | "EVAL" | "EVALSHA" | "RPUSH" | "BLPOP");
         let primary = part == Part::Primary;
@@ -260,13 +267,20 @@ impl Store {
         let name = request.name();
         if wire.doomed.is_some()
             || matches!(name, b"PING" | b"ROLE" | b"SELECT" | b"HELLO" | b"CLIENT" | b"SCRIPT")
+            || name == b"MULTI"
         {
             return true;
         }
         let Some(wild) = self.wild.take() else { return true };
+        if let (Some(queue), false) = (&mut wire.queue, matches!(wild, Wild::Strays)) {
+            queue.is_spoilt = true;
+        }
         let whatever = name.starts_with(b"EVAL"); // which may be answered by anything
         let (proof, answered): (&[u8], bool) = match wild {
             Wild::Refuses(word) => {
+                if name == b"EXEC" {
+                    return true; // and says EXECABORT
+                }
                 let word = if wire.node == Node::Third { "REPLICA" } else { word };
                 wire.output.extend(format!("-{word} not now\r\n").bytes());
                 return false;
@@ -283,6 +297,9 @@ impl Store {
         };
         wire.output.extend(proof);
         wire.doomed = Some(wire.output.len());
+        if answered && name == b"EXEC" {
+            wire.queue = None;
+        }
         !answered
     }
 
@@ -381,6 +398,9 @@ impl Player {
         if let Expect::Exactly(bytes) = expect {
             return bytes == reply;
         }
+        if let (Expect::Committed(_, versions), true) = (expect, value::is_error(reply)) {
+            return is_no_commit(versions, reply, truth);
+        }
         if value::is_error(reply) {
             let word = value::error_word(reply);
             let ordinary = REFUSALS.iter().any(|refusal| word == refusal.as_bytes());
@@ -439,6 +459,7 @@ impl Player {
             }),
             Expect::Pushed(version) => reply == b":1\r\n" && executed.contains(version),
             Expect::Integer | Expect::Deleted | Expect::Waited => value::integer(reply).is_some(),
+            Expect::Committed(..) => self.is_commit(expect, reply, executed),
             Expect::Hello => reply.starts_with(b"%7\r\n"),
         }
     }
@@ -457,7 +478,7 @@ pub(super) fn versions_in(keys: &[String], reply: &[u8]) -> Vec<(String, Option<
 }
 
 /// Refused, and then a later request of the same client was taken: it can not be sent again.
-fn is_overtaken(reply: &[u8]) -> bool {
+pub(super) fn is_overtaken(reply: &[u8]) -> bool {
     let text = String::from_utf8_lossy(reply);
     text.starts_with("-LOADING shard ") && text.contains("then took a later request of yours")
 }

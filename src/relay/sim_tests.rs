@@ -157,6 +157,7 @@ impl Simulation {
                     blocked: None,
                     resp3: false,
                     database: 0,
+                    queue: None,
                 });
                 self.relay().on_lane_open(id, now);
             }

@@ -168,7 +168,7 @@ impl Simulation {
                 _ => &mut self.stores[wire.shard],
             };
             if store.stays_honest(&request, wire) {
-                store.answer(&request, wire, (&mut self.executed, part));
+                store.answer_on(&request, wire, (&mut self.executed, part));
             }
             if request.len() == 4 && request.arg(1) == b"UNBLOCK" {
                 let number = String::from_utf8_lossy(request.arg(2)).into_owned();

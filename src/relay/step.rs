@@ -9,8 +9,10 @@ use crate::base::time::{Now, US_PER_MS};
 use crate::command::model::Family;
 use crate::command::shape::Asked;
 use crate::relay::Relay;
-use crate::relay::lane::{Flow, LaneState, Target, Token};
+use crate::relay::block::Fit;
+use crate::relay::lane::{Flow, Lane, LaneState, Target, Token};
 use crate::relay::lanes::Loss;
+use crate::relay::plants::{Plant, planted};
 use crate::resp::{Protocol, value};
 use crate::stats::cells::ShardMetric;
 
@@ -52,15 +54,40 @@ impl Fence {
     }
 }
 
-/// Whether a reply that is none of the types of its command is the array that it gives, which is
-/// the case if that is counted. Of one that went out in pieces `reply` is the last piece only: it
-/// was looked at when the first one went.
+/// A reply is none of the types of its command: it may be the array that it gives, if that is
+/// counted, or one to a block. Of one that went out in pieces `reply` is the last piece only: it was
+/// looked at when the first one went.
 #[cold]
-pub(super) fn is_counted_array(asked: Asked, flow: Flow, reply: &[u8]) -> bool {
-    asked.elements != 0 && (flow != Flow::Collect || begins_as_counted(asked, reply))
+pub(super) fn look_closer(
+    lane: &mut Lane,
+    asked: Asked,
+    flow: Flow,
+    (kind, reply): (u8, &[u8]),
+) -> Fit {
+    if asked.is_block {
+        return lane.block.hear(asked, flow, reply);
+    }
+    let counted = asked.elements != 0 && (flow != Flow::Collect || begins_as_counted(asked, reply));
+    match counted || planted(Plant::SkipShape) {
+        true => Fit::Answer,
+        false => Fit::Never(of_type(kind)),
+    }
 }
 
-fn begins_as_counted(asked: Asked, reply: &[u8]) -> bool {
+fn of_type(kind: u8) -> String {
+    format!("a reply of type '{}' that was not to come", kind.escape_ascii())
+}
+
+/// Whether a long reply, of which only the beginning is here, may be one to this request.
+fn may_begin(lane: &Lane, asked: Asked, kind: u8) -> bool {
+    if asked.is_block {
+        return lane.block.is_over(asked) && begins_as_counted(asked, &lane.tail);
+    }
+    lane.kinds.and(asked.kinds).has(kind)
+        || (asked.elements != 0 && begins_as_counted(asked, &lane.tail))
+}
+
+pub(super) fn begins_as_counted(asked: Asked, reply: &[u8]) -> bool {
     match reply.first() {
         Some(b'*') => value::elements(reply)
             .is_some_and(|elements| asked.allows_array(elements.left() as u64)),
@@ -74,8 +101,7 @@ impl Relay {
     /// A reply that its request can not have.
     #[cold]
     pub(super) fn out_of_step(&mut self, index: u32, kind: u8, now: Now) {
-        let why = format!("a reply of type '{}' that was not to come", kind.escape_ascii());
-        self.desynchronised(index, &why, now);
+        self.desynchronised(index, &of_type(kind), now);
     }
 
     /// A push answers nothing, and a shared lane has asked for none: RESP3 may have some all the
@@ -162,8 +188,7 @@ impl Relay {
         let asked = lane.inflight.front().map(|token| token.asked);
         if let (Some(kind), Some(asked)) = (kind, asked)
             && kind != b'>'
-            && !lane.kinds.and(asked.kinds).has(kind)
-            && !(asked.elements != 0 && begins_as_counted(asked, &lane.tail))
+            && !may_begin(lane, asked, kind)
         {
             self.out_of_step(index, kind, now);
             return false;

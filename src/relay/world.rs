@@ -8,15 +8,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
-use crate::base::limits;
 use crate::base::time::Now;
 use crate::config::model::{Config, DangerousCommands, NodeAddress, PoolConfig, SentinelConfig};
 use crate::config::sample;
 use crate::relay::Relay;
 use crate::relay::api::{Ask, ClientEnd, CoreIdentity, Dirty, LaneEnd, Peer, Shared};
+use crate::relay::world_queue::{LIMITS, Queue};
 use crate::resp::args::Request;
 use crate::resp::encode;
-use crate::resp::request::{Parsed, RequestLimits, RequestParser};
+use crate::resp::request::{Parsed, RequestParser};
 use crate::stats::cells::CoreStats;
 use crate::topology::{NodeEndpoint, PoolTopology, ShardTopology, Topology};
 
@@ -161,6 +161,7 @@ impl Store {
 
 pub(super) struct Lane {
     pub(super) shard: usize,
+    pub(super) queue: Option<Queue>,
     pub(super) input: Vec<u8>,
     pub(super) database: u32,
 }
@@ -293,7 +294,8 @@ impl World {
                     let refused = LaneEnd::Error(111);
                     self.relay.on_lane_closed(lane, refused, self.now);
                 } else {
-                    self.lanes.push((lane, Lane { shard, input: Vec::new(), database: 0 }));
+                    self.lanes
+                        .push((lane, Lane { shard, queue: None, input: Vec::new(), database: 0 }));
                     self.relay.on_lane_open(lane, self.now);
                 }
             }
@@ -356,17 +358,12 @@ impl World {
     pub(super) fn feed_store(&mut self, id: LaneId, bytes: &[u8]) {
         let Some((_, lane)) = self.lanes.iter_mut().find(|(of, _)| *of == id) else { return };
         lane.input.extend_from_slice(bytes);
-        let limits = RequestLimits {
-            args_max: limits::REQUEST_ARGS_MAX,
-            bulk_bytes_max: limits::BULK_BYTES_MAX,
-            request_bytes_max: limits::REQUEST_BYTES_MAX,
-        };
         let store = &mut self.stores[lane.shard];
         let (mut at, mut replies) = (0, Vec::new());
         loop {
             let mut ranges = Vec::new();
             let rest = &lane.input[at..];
-            match RequestParser::default().parse(rest, &mut ranges, &limits) {
+            match RequestParser::default().parse(rest, &mut ranges, &LIMITS) {
                 Ok(Parsed::Request { bytes }) => {
                     let request = Request { bytes: &rest[..bytes], ranges: &ranges };
                     match request.name() {
@@ -374,7 +371,7 @@ impl World {
                         b"WAIT" => *store.waits.entry(lane.database).or_default() += 1,
                         _ => {}
                     }
-                    store.answer(&request, &mut replies);
+                    store.answer_on(&mut lane.queue, &request, &mut replies);
                     at += bytes;
                 }
                 Ok(Parsed::More) => break,

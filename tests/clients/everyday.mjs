@@ -92,6 +92,12 @@ const ioredisSteps = () => [
     pipeline.lpush('p:1', 'x').mget(...tens.map((i) => `p:${i}`));
     return pipeline.exec().then((all) => all.map(([error, reply]) => error?.message ?? reply));
   }],
+  ['multi', (client) => {
+    const multi = client.multi();
+    tens.forEach((i) => multi.set(`{m}${i}`, i).incr('{m}n').get(`{m}${i}`));
+    return multi.lpush('{m}n', 'x').exec().then((all) => all.map(([error, reply]) => error?.message ?? reply));
+  }],
+  ['multi with an error', (client) => client.multi().set('{m}a', 1).get().exec()],
   ['auto pipelining', (client) =>
     Promise.all(Array.from({ length: 300 }, (_, i) => client.get(`p:${i}`)))],
   ['defineCommand', async (client) => {
@@ -132,6 +138,11 @@ const nodeRedisSteps = () => [
     const multi = client.multi();
     for (let i = 0; i < 300; i += 1) multi.incr(`p:${i}`);
     return multi.execAsPipeline();
+  }],
+  ['multi', (client) => {
+    const multi = client.multi();
+    tens.forEach((i) => multi.set(`{m}${i}`, String(i)).incr('{m}n').get(`{m}${i}`));
+    return multi.exec();
   }],
   ['scanIterator', async (client) => {
     const found = new Set();

@@ -205,6 +205,20 @@ def pipelines(r):
     yield r.delete(*[f"p:{i}" for i in range(1_000)])
 
 
+def transactions(r):
+    pipe = r.pipeline(transaction=True)
+    for i in range(100):
+        pipe.incr("{tx}n").set(f"{{tx}}{i}", i).get(f"{{tx}}{i}")
+    yield pipe.execute()
+    yield r.pipeline().set("{tx}a", 1).hset("{tx}h", "f", "v").hgetall("{tx}h").execute()
+    pipe = r.pipeline().set("{tx}s", "text").incr("{tx}s").get("{tx}s")
+    yield [repr(reply) for reply in pipe.execute(raise_on_error=False)]
+    try:
+        yield r.pipeline().execute_command("GET").get("{tx}a").execute()
+    except redis.RedisError as error:
+        yield repr(error)
+
+
 def mistakes(r):
     yield r.execute_command("GET")
     yield r.execute_command("SET", "a")
@@ -224,7 +238,7 @@ def connection(r):
 
 GROUPS = [
     strings, bits, keys, hashes, lists, queues, sets, sorted_sets, streams,
-    geo_and_hyperloglog, scripts, pipelines, mistakes, connection,
+    geo_and_hyperloglog, scripts, pipelines, transactions, mistakes, connection,
 ]
 
 

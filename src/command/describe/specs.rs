@@ -141,6 +141,9 @@ pub(super) fn summary(run: Run) -> &'static str {
         }
         Run::Special(Special::ConfigGet) => "answered by the proxy and by what all shards agree on",
         Run::Special(Special::Sort) => "forwarded to the shard of its keys and patterns",
+        Run::Special(Special::Multi | Special::Exec | Special::Discard) => {
+            "collected by the proxy, and sent by EXEC as a whole to the shard of all its keys"
+        }
         Run::Special(_) => "run over all shards by the proxy",
         Run::Refuse(_) => "not served by this proxy",
     }
@@ -174,7 +177,14 @@ pub(super) fn tips(run: Run) -> &'static [&'static str] {
         }
         Run::Special(Special::Scan) => &["request_policy:special", "response_policy:special"],
         Run::Special(
-            Special::Eval | Special::EvalSha | Special::Fcall | Special::Sort | Special::ConfigGet,
+            Special::Eval
+            | Special::EvalSha
+            | Special::Fcall
+            | Special::Sort
+            | Special::ConfigGet
+            | Special::Multi
+            | Special::Exec
+            | Special::Discard,
         )
         | Run::Forward
         | Run::Block(_)

@@ -1,0 +1,110 @@
+//! Transactions in the simulation: what a store does with them, and what may come of one.
+
+use std::collections::BTreeSet;
+
+use crate::relay::sim_model::{Executed, Expect, Faults, Part, Player, Store, Wire, is_overtaken};
+use crate::relay::world_queue::Queue;
+use crate::resp::args::Request;
+use crate::resp::{encode, value};
+
+impl Store {
+    /// What comes inside MULTI is queued, if it is not refused, and executed by EXEC all at once.
+    pub(super) fn answer_on(
+        &mut self,
+        request: &Request<'_>,
+        wire: &mut Wire,
+        (executed, part): (&mut Executed, Part),
+    ) {
+        let primary = part == Part::Primary;
+        let mut out = Vec::new();
+        let abort = "EXECABORT Transaction discarded because of";
+        match (request.name(), wire.queue.take()) {
+            (b"MULTI", None) => {
+                wire.queue = Some(Queue::default());
+                encode::simple(&mut out, "OK");
+            }
+            (b"MULTI", Some(_)) => panic!("MULTI inside MULTI"),
+            (b"EXEC", Some(queue)) if queue.is_spoilt => {
+                encode::error(&mut out, format!("{abort} previous errors."));
+            }
+            (b"EXEC", Some(queue)) if !primary && queue.requests.iter().any(|r| is_write(r)) => {
+                encode::error(&mut out, format!("{abort}: READONLY You can't write."));
+            }
+            (b"EXEC", Some(queue)) => {
+                let loading = std::mem::take(&mut self.loading);
+                let output = std::mem::take(&mut wire.output);
+                queue.execute(&mut out, |request, out| {
+                    // Of a replica that takes no writes no more than reads come so far.
+                    self.answer(request, wire, (&mut *executed, Part::Primary));
+                    out.extend(std::mem::take(&mut wire.output));
+                });
+                (self.loading, wire.output) = (loading, output);
+            }
+            (_, Some(mut queue)) => {
+                let name = String::from_utf8_lossy(request.name()).into_owned();
+                if self.answer_as_node(&name, part, &mut out) {
+                    queue.is_spoilt = true;
+                } else {
+                    queue.requests.push(request.bytes.to_vec());
+                    encode::simple(&mut out, "QUEUED");
+                }
+                wire.queue = Some(queue);
+            }
+            (_, None) => return self.answer(request, wire, (executed, part)),
+        }
+        wire.output.extend(out);
+    }
+}
+
+impl Player {
+    /// Whether EXEC can say this: an answer to each, and all that was to be written is.
+    pub(super) fn is_commit(
+        &self,
+        expect: &Expect,
+        reply: &[u8],
+        executed: &BTreeSet<u64>,
+    ) -> bool {
+        let Expect::Committed(expects, versions) = expect else { return false };
+        let none = (Faults::None, executed);
+        value::elements(reply).is_some_and(|elements| {
+            elements.left() == expects.len()
+                && versions.iter().all(|version| executed.contains(version))
+                && elements.zip(expects).all(|(e, expect)| self.check(expect, e, none))
+        })
+    }
+}
+
+impl Executed {
+    pub(super) fn check_transactions(&self) {
+        for versions in &self.transactions {
+            let done = versions.iter().filter(|version| self.versions.contains(version)).count();
+            assert!(done == 0 || done == versions.len(), "half of {versions:?} was written");
+        }
+    }
+}
+
+/// Whether this error is one that EXEC may give: what it says was not executed was not, and what may
+/// have been was as a whole.
+pub(super) fn is_no_commit(
+    versions: &[u64],
+    reply: &[u8],
+    (faults, executed): (Faults, &BTreeSet<u64>),
+) -> bool {
+    let done = versions.iter().filter(|version| executed.contains(version)).count();
+    let begins = |word: &str| reply.starts_with(word.as_bytes());
+    let refused = begins("-EXECABORT ") || is_overtaken(reply);
+    match faults {
+        Faults::None | Faults::Left => false,
+        _ if refused => done == 0,
+        _ if begins("-ERR outcome unknown: ") => done == 0 || done == versions.len(),
+        Faults::Unknown => false,
+        Faults::Any if begins("-LOADING shard ") => done == 0,
+        Faults::Any => begins("-ERR ") && (done == 0 || done == versions.len()),
+    }
+}
+
+fn is_write(request: &[u8]) -> bool {
+    [b"SET".as_slice(), b"DEL", b"EVAL"]
+        .iter()
+        .any(|name| memchr::memmem::find(&request[..request.len().min(16)], name).is_some())
+}

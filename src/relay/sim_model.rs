@@ -381,6 +381,39 @@ impl Store {
     }
 }
 
+/// Whether it may be heard instead of what was asked for.
+fn is_fit_error(expect: &Expect, reply: &[u8], truth: (Faults, &BTreeSet<u64>)) -> bool {
+    let (faults, executed) = truth;
+    let word = value::error_word(reply);
+    let ordinary = REFUSALS.iter().any(|refusal| word == refusal.as_bytes());
+    let lost_writes = reply.starts_with(b"-ERR A connection that carried");
+    let unknown = reply.starts_with(b"-ERR outcome unknown: ");
+    // A script's refusal is believed now and then only.
+    let refused = [b"-READONLY You".as_slice(), b"-LOADING Redis"];
+    if matches!(faults, Faults::Any | Faults::Unknown)
+        && matches!(expect, Expect::Ran(..))
+        && refused.iter().any(|word| reply.starts_with(word))
+    {
+        return true;
+    }
+    match faults {
+        Faults::None => false,
+        Faults::Left => matches!(expect, Expect::Waited) && lost_writes,
+        _ if ordinary => true,
+        Faults::Any => {
+            let words = [b"-ERR ".as_slice(), b"-NOSC", b"-LOADING shard "];
+            words.iter().any(|word| reply.starts_with(word))
+        }
+        Faults::Unknown if is_overtaken(reply) => is_undone(expect, executed),
+        Faults::Unknown => match expect {
+            Expect::Ran(..) => unknown || reply.starts_with(b"-NOSC"),
+            Expect::Written(_) | Expect::Pushed(_) | Expect::Deleted => unknown,
+            Expect::Waited => lost_writes,
+            _ => false,
+        },
+    }
+}
+
 impl Player {
     pub(super) fn check(
         &self,
@@ -388,7 +421,7 @@ impl Player {
         reply: &[u8],
         truth: (Faults, &BTreeSet<u64>),
     ) -> bool {
-        let (faults, executed) = truth;
+        let (_, executed) = truth;
         let of_key = |value: &[u8], key: &str| value.starts_with(format!("{key}|").as_bytes());
         let is_nil = |reply: &[u8], resp3| reply == nil(resp3);
         let key_of = |reply: &[u8], database: u32| {
@@ -402,34 +435,7 @@ impl Player {
             return is_no_commit(versions, reply, truth);
         }
         if value::is_error(reply) {
-            let word = value::error_word(reply);
-            let ordinary = REFUSALS.iter().any(|refusal| word == refusal.as_bytes());
-            let lost_writes = reply.starts_with(b"-ERR A connection that carried");
-            let unknown = reply.starts_with(b"-ERR outcome unknown: ");
-            // A script's refusal is believed now and then only.
-            let refused = [b"-READONLY You".as_slice(), b"-LOADING Redis"];
-            if matches!(faults, Faults::Any | Faults::Unknown)
-                && matches!(expect, Expect::Ran(..))
-                && refused.iter().any(|word| reply.starts_with(word))
-            {
-                return true;
-            }
-            return match faults {
-                Faults::None => false,
-                Faults::Left => matches!(expect, Expect::Waited) && lost_writes,
-                _ if ordinary => true,
-                Faults::Any => {
-                    let words = [b"-ERR ".as_slice(), b"-NOSC", b"-LOADING shard "];
-                    words.iter().any(|word| reply.starts_with(word))
-                }
-                Faults::Unknown if is_overtaken(reply) => is_undone(expect, executed),
-                Faults::Unknown => match expect {
-                    Expect::Ran(..) => unknown || reply.starts_with(b"-NOSC"),
-                    Expect::Written(_) | Expect::Pushed(_) | Expect::Deleted => unknown,
-                    Expect::Waited => lost_writes,
-                    _ => false,
-                },
-            };
+            return is_fit_error(expect, reply, truth);
         }
         match expect {
             Expect::Exactly(_) | Expect::Popped(..) => false,

@@ -32,6 +32,10 @@ pub const TRANSACTION_REQUESTS_MAX: usize = 65_534;
 pub const CLIENT_CONNECTIONS_MAX: usize = 10_000;
 /// Requests of one client that may be unanswered; past it the client is not read.
 pub const CLIENT_INFLIGHT_MAX: usize = 1024;
+/// Times that a read of a watched shard is sent, if each time the connection is lost and nothing on
+/// it was answered. More than one, for a sentinel closes connections to the primary that it has just
+/// made; few, for a read that kills its server is sent to the next one.
+pub const SENDS_MAX: u8 = 3;
 /// Bytes of the first replies of a pipeline that may wait for the others, to leave in one write
 /// with them: less than one TCP segment on Ethernet (MTU 1500). A full one is worth a write of its
 /// own.

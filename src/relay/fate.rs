@@ -72,6 +72,8 @@ pub(super) struct Lost {
     pub(super) streaming: bool,
     /// It was closed because nothing came.
     pub(super) overdue: bool,
+    /// The first one was sent often enough: each of its connections ended with nothing answered.
+    pub(super) given_up: bool,
 }
 
 impl Lost {
@@ -92,6 +94,7 @@ impl Lost {
         };
         match repeat_of(bytes) {
             Repeat::SameConnection => Err(Failure::Wait),
+            _ if at == 0 && self.given_up => Err(unknown),
             _ if !sent => {
                 if planted(Plant::LoseHeld) && at % 16 == 7 {
                     return Err(Failure::Silent);

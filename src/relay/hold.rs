@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 
 use crate::base::ids::{PoolId, ShardId};
+use crate::base::limits::SENDS_MAX;
 use crate::base::time::{Now, US_PER_MS};
 use crate::command::repeat::Repeat;
 use crate::config::model::PoolConfig;
@@ -43,6 +44,8 @@ pub(super) struct Watch {
     /// Since when this lane has not served; `None`: it does. Its own: another lane that can not be
     /// connected, or is not asked, must not use up the time for which the requests of this one wait.
     pub(super) waits_since_us: Option<u64>,
+    /// Connections in a row that were lost with requests sent and none of them answered.
+    fruitless: u8,
     /// When a script's refusal was believed last.
     pub(super) script_refused_us: Option<u64>,
 }
@@ -70,6 +73,17 @@ impl Watch {
 
     pub(super) fn is_refusing(&self) -> bool {
         self.refusing_until_us.is_some()
+    }
+
+    /// A connection was lost with requests sent. Whether the oldest is to be sent no more: a request
+    /// that kills its server would else kill one after the other.
+    pub(super) fn give_up(&mut self) -> bool {
+        self.fruitless += 1;
+        let over = self.fruitless >= SENDS_MAX;
+        if over {
+            self.fruitless = 0;
+        }
+        over
     }
 
     pub(super) fn give_back(&mut self) {
@@ -190,6 +204,7 @@ impl Relay {
         let lane = self.lanes.get_mut(index as usize);
         if let Some(watch) = lane.and_then(|lane| lane.watch.as_mut()) {
             watch.waits_since_us = None;
+            watch.fruitless = 0;
         }
     }
 

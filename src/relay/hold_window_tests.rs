@@ -136,3 +136,44 @@ fn a_script_that_says_that_the_server_refuses_is_believed_once() {
         assert_eq!((world.relay.lane_bytes, kept), (0, 0));
     }
 }
+
+#[test]
+fn a_read_that_may_be_what_kills_its_server_is_sent_three_times() {
+    let (mut world, client) = world(|pool| pool.hold_ms = 60_000);
+    let behind = world.client();
+    world.silence(0);
+    world.say(client, &req("GET k"));
+    world.say(behind, &req("GET k"));
+    for _ in 1..3 {
+        world.lose(0);
+        world.stores[0].held.clear();
+        verify(&mut world);
+        world.advance(100);
+        // It answers the hand-shake, and nothing else.
+        let (lane, greeting) = (world.lane_of_shard(0), std::mem::take(&mut world.stores[0].held));
+        world.reply(lane, &greeting);
+        world.run();
+        assert_eq!((world.heard(client), world.heard(behind)), (String::new(), String::new()));
+    }
+    world.lose(0);
+    let unknown =
+        "-ERR outcome unknown: the connection to shard s0000 was lost before the reply came\r\n";
+    assert_eq!(world.heard(client), unknown);
+    world.stores[0].silent = false;
+    verify(&mut world);
+    world.advance(100);
+    assert_eq!(world.heard(behind), "$1\r\nv\r\n", "the others have their own chances");
+}
+
+#[test]
+fn what_is_answered_in_between_proves_that_no_read_kills_the_server() {
+    let (mut world, client) = world(|pool| pool.hold_ms = 60_000);
+    for _ in 0..5 {
+        world.silence(0);
+        world.say(client, &req("GET k"));
+        world.lose(0);
+        world.stores[0].silent = false;
+        verify(&mut world);
+        assert_eq!(world.heard(client), "$1\r\nv\r\n");
+    }
+}

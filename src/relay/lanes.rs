@@ -343,6 +343,7 @@ impl Relay {
             expired: lane.expired,
             streaming: streaming.is_some(),
             overdue: loss == Loss::Overdue,
+            given_up: lane.sent > 0 && lane.watch.as_mut().is_some_and(|watch| watch.give_up()),
         };
         let (watched, private) = (lane.watch.is_some(), lane.private.is_some());
         let orphans = if watched { VecDeque::new() } else { std::mem::take(&mut lane.inflight) };

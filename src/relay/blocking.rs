@@ -247,10 +247,17 @@ impl Relay {
         if now.mono_us < until_us {
             return Some(until_us);
         }
+        // Long, but it is coming: half of it may have gone to the client, and it is popped.
+        let coming = lane.flow != Flow::Collect || !lane.tail.is_empty();
+        let until_us = lane.heard_us.saturating_add(BLOCK_GRACE_MS * US_PER_MS);
+        if coming && now.mono_us < until_us {
+            return Some(until_us);
+        }
         let (pool, shard) = (lane.pool, lane.shard);
         let client = lane.private.as_ref().and_then(|private| private.client);
         let blocked = client.and_then(|id| self.client(id)).and_then(|it| it.blocked.as_ref());
-        if let (Some(id), Some(with_error)) = (client, blocked.and_then(|it| it.unblocked)) {
+        let unblocked = blocked.and_then(|it| it.unblocked).filter(|_| !coming);
+        if let (Some(id), Some(with_error)) = (client, unblocked) {
             self.give_back(index, false, now); // its server was told before it was asked to wait
             self.end_unblocked(id, with_error);
             return None;

@@ -459,3 +459,40 @@ fn the_server_itself_ends_the_wait_where_it_can() {
         at_rest(&world);
     }
 }
+
+/// Half of a reply has gone to the client: nothing else may follow it, and no time is over.
+#[test]
+fn a_large_reply_that_is_coming_is_waited_for() {
+    let whole = popped("q", &"x".repeat(300_000));
+    let (one, rest) = whole.as_bytes().split_at(100_000);
+    let (two, three) = rest.split_at(100_000);
+    for unblocked in [false, true] {
+        let (mut world, client) = world_with(|_| ());
+        world.stores[0].number = Some(7);
+        let asker = world.client();
+        let number = world.ask(client, &req("CLIENT ID"));
+        world.say(client, &req("BLPOP q 1"));
+        let lane = private(&world)[0];
+        if unblocked {
+            let unblock = req(&format!("CLIENT UNBLOCK {}", number[1..].trim_end()));
+            assert_eq!(world.ask(asker, &unblock), ":1\r\n");
+        }
+        for (piece, pause_ms) in [(one, 1_900), (two, 1_900), (three, 0)] {
+            world.reply(lane, piece);
+            world.advance(pause_ms);
+        }
+        let heard = world.heard(client);
+        assert!(heard == whole, "unblocked: {unblocked}: {} bytes", heard.len());
+        assert!(world.finished.is_empty());
+        at_rest(&world);
+    }
+    // One that stops coming is given up, and so is who has half of it.
+    let (mut world, client) = world_with(|_| ());
+    world.say(client, &req("BLPOP q 1"));
+    let lane = private(&world)[0];
+    world.reply(lane, one);
+    world.advance(1_000 + BLOCK_GRACE_MS);
+    assert_eq!(world.finished, [client]);
+    assert!(private(&world).is_empty());
+    at_rest(&world);
+}

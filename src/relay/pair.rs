@@ -328,12 +328,17 @@ impl Relay {
         }
     }
 
-    /// The first slot's reply has left: so do those behind it that are ready.
-    #[inline]
+    /// The first slot's reply has left, or is nobody's: those behind it that are ready leave.
     fn end_first_slot(&mut self, id: ClientId) {
-        if let Some(client) = self.clients.get_mut(id.index, id.generation) {
-            client.order.pop();
-            self.after_first_slot(id);
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
+        client.order.pop();
+        self.after_first_slot(id);
+        if let Some(client) = self.clients.get_mut(id.index, id.generation)
+            && !client.dirty
+            && !client.outbox.is_empty()
+        {
+            client.dirty = true;
+            self.dirty.push_back(Dirty::Client(id));
         }
     }
 

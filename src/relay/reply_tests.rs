@@ -119,3 +119,22 @@ fn a_shard_that_is_lost_fails_what_nobody_wants_to_hear() {
     world.unsilence(0);
     assert_eq!(world.ask(id, &all(&["PING", "GET d"])), "+PONG\r\n$-1\r\n");
 }
+
+/// What waits behind a swallowed reply leaves with it, though nothing of that itself does.
+#[test]
+fn who_waits_behind_what_is_swallowed_hears_at_once() {
+    for behind in ["PING", "GET"] {
+        let mut world = World::new(2);
+        let id = world.client();
+        let (slow, fast) = (world.key_on(0), world.key_on(1));
+        let behind = if behind == "GET" { format!("GET {fast}") } else { behind.to_owned() };
+        let expected = world.ask(id, &req(&behind));
+        world.ask(id, &req(&format!("GET {slow}")));
+        world.silence(0);
+        world.say(id, &all(&["CLIENT REPLY SKIP", &format!("GET {slow}"), &behind]));
+        assert_eq!(world.heard(id), "");
+        world.unsilence(0);
+        assert_eq!(world.heard(id), expected);
+        assert_eq!(world.relay.buffered_bytes, 0);
+    }
+}

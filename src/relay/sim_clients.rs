@@ -266,18 +266,19 @@ impl Simulation {
             return;
         }
         let some: Vec<u8> = player.sending.drain(..bytes.min(player.sending.len())).collect();
-        if !some.is_empty() {
+        let has_sent = !some.is_empty();
+        if has_sent {
             self.world.relay.on_client_sent(id, some.len());
             self.hear(at, &some);
         }
-        let player = &self.players[at];
-        if player.sending.is_empty() {
+        // Else nothing is taken that the relay did not say is there.
+        if has_sent && self.players[at].sending.is_empty() {
             self.take(Dirty::Client(id));
-            let player = &self.players[at];
-            if player.finishing && player.sending.is_empty() {
-                assert!(player.expects.is_empty(), "closed without {:?}", player.expects);
-                self.leave(id, ClientEnd::Asked);
-            }
+        }
+        let player = &self.players[at];
+        if player.finishing && player.sending.is_empty() {
+            assert!(player.expects.is_empty(), "closed without {:?}", player.expects);
+            self.leave(id, ClientEnd::Asked);
         }
     }
 

@@ -94,7 +94,7 @@ const REQUESTS: &str = "
     OBJECT IDLETIME none / OBJECT REFCOUNT s / OBJECT REFCOUNT none / RANDOMKEY / RENAME s s4
     RENAMENX s4 s / SCAN 0 / SCAN 0 COUNT 1000 TYPE hash / SORT l ALPHA / SORT none / SORT l ALPHA STORE l2
     SORT none STORE l2 / SORT l BY nosort GET none* / SORT_RO l ALPHA / SORT_RO none / TOUCH s none
-    TYPE s / TYPE none / WAIT 0 0 / DEL s none / UNLINK s none
+    TYPE s / TYPE none / WAIT 0 0 / WAITAOF 0 0 0 / DEL s none / UNLINK s none
     CONFIG SET maxmemory-policy allkeys-lfu / SET lfu 1 / OBJECT FREQ lfu / OBJECT FREQ none
     CONFIG SET maxmemory-policy noeviction / CONFIG GET maxmemory / CONFIG GET nothing
     CONFIG RESETSTAT / CONFIG REWRITE / DBSIZE / LASTSAVE
@@ -108,8 +108,9 @@ const REQUESTS: &str = "
 ";
 
 /// These have no answer but an error here: nothing runs that could be killed, the server has no
-/// file to rewrite, DEBUG is off.
-const ERRORS_ONLY: [&str; 4] = ["config|rewrite", "debug|object", "function|kill", "script|kill"];
+/// file to rewrite, DEBUG is off, redis may be older than WAITAOF.
+const ERRORS_ONLY: [&str; 5] =
+    ["config|rewrite", "debug|object", "function|kill", "script|kill", "waitaof"];
 
 const LIBRARY: &[u8] =
     b"#!lua name=lib\nredis.register_function('f', function(keys, args) return 1 end)";
@@ -204,7 +205,8 @@ fn what_may_be_anything_is_a_script_or_too_new_to_be_known() {
         let anything = command.reply == Kinds::ANY;
         let major = command.since.split('.').next().and_then(|major| major.parse::<u32>().ok());
         let minor = command.since.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
-        let unknown = (major, minor) > (Some(7), Some(0))
+        // WAITAOF's is in its description: two numbers.
+        let unknown = ((major, minor) > (Some(7), Some(0)) && command.name != "waitaof")
             || command.family == Family::Module
             || command.name.starts_with("eval")
             || command.name.starts_with("fcall");

@@ -51,10 +51,6 @@ pub fn refused(command: &Command, refusal: Refusal, out: &mut Vec<u8>) {
             "it would change the state of a connection that many clients share; \
              use a connection to the redis-server itself"
         }
-        Refusal::Blocking => {
-            "it would block a connection that many clients share; \
-             ask again and again with the form that does not block"
-        }
         Refusal::ServerAdministration => {
             "it is about one redis-server, not about the data; ask that server itself"
         }
@@ -233,9 +229,7 @@ mod tests {
             for why in errors {
                 say(&|out| keys_error(command, why, out));
             }
-            for refusal in
-                [Refusal::ConnectionState, Refusal::Blocking, Refusal::ServerAdministration]
-            {
+            for refusal in [Refusal::ConnectionState, Refusal::ServerAdministration] {
                 say(&|out| refused(command, refusal, out));
             }
             say(&|out| wrong_arity(command, out));

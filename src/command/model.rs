@@ -135,6 +135,8 @@ pub enum Merge {
     OneSucceeded,
     Sum,
     Min,
+    /// Element by element (WAITAOF).
+    MinOfEach,
     /// Element by element (SCRIPT EXISTS).
     LogicalAnd,
     /// Arrays (RESP3: arrays or sets) one behind the other.
@@ -156,6 +158,7 @@ pub enum Special {
     ScriptFlush,
     /// SORT, SORT_RO: the keys that BY and GET make are not in the request.
     Sort,
+    /// WAIT, WAITAOF.
     Wait,
     Multi,
     Exec,
@@ -235,8 +238,6 @@ pub enum ClusterQuestion {
 pub enum Refusal {
     /// Changes the state of the connection, which is shared (WATCH, SUBSCRIBE, MONITOR …).
     ConnectionState,
-    /// Blocks the connection, which is shared (BLPOP …).
-    Blocking,
     /// Is about one redis-server, not about the data (SHUTDOWN, REPLICAOF, DEBUG, ACL …): to be
     /// asked of that server itself.
     ServerAdministration,

@@ -1,7 +1,7 @@
 //! What may be sent a second time when nobody knows whether the first was executed.
 
 use crate::command::flags::Flags;
-use crate::command::model::Command;
+use crate::command::model::{Command, Run, Special};
 use crate::command::{Lookup, lookup};
 use crate::resp::args::Request;
 
@@ -14,7 +14,7 @@ pub enum Repeat {
     /// 0).
     Idempotent,
     Never,
-    /// WAIT asks about its connection: on another one it asks something else.
+    /// WAIT, WAITAOF ask about their connection: on another one they ask something else.
     SameConnection,
 }
 
@@ -81,7 +81,7 @@ pub fn repeat(request: &Request<'_>) -> Repeat {
     if is_read(command) {
         return Repeat::Always;
     }
-    if command.name == "wait" {
+    if command.run == Run::Special(Special::Wait) {
         return Repeat::SameConnection;
     }
     let options = IDEMPOTENT.iter().find(|(name, _)| *name == command.name);
@@ -132,6 +132,7 @@ mod tests {
             assert_eq!(of(words), Repeat::Always, "{words}");
         }
         assert_eq!(of("WAIT 1 0"), Repeat::SameConnection);
+        assert_eq!(of("WAITAOF 1 0 0"), Repeat::SameConnection);
     }
 
     #[test]

@@ -128,7 +128,8 @@ pub(super) fn merge(by: Merge, parts: &[Vec<u8>], protocol: Protocol, out: &mut 
         }
         Merge::Sum => merge_integers(parts, out, |a, b| a.saturating_add(b)),
         Merge::Min => merge_integers(parts, out, i64::min),
-        Merge::LogicalAnd => merge_logical_and(parts, out),
+        Merge::MinOfEach => merge_each(parts, out, i64::min),
+        Merge::LogicalAnd => merge_each(parts, out, |a, b| a & b),
         Merge::Concat => merge_concat(parts, protocol, out),
     }
 }
@@ -141,19 +142,17 @@ fn merge_integers(parts: &[Vec<u8>], out: &mut Vec<u8>, by: fn(i64, i64) -> i64)
     }
 }
 
-/// Element by element: 1 where every shard says 1.
-fn merge_logical_and(parts: &[Vec<u8>], out: &mut Vec<u8>) {
-    let mut all: Option<Vec<i64>> = None;
-    for part in parts {
-        let numbers = value::elements(part)
-            .map(|elements| elements.map(|e| value::integer(e).unwrap_or(0)).collect::<Vec<_>>())
-            .unwrap_or_default();
-        all = Some(match all {
-            None => numbers,
-            Some(so_far) => so_far.iter().zip(&numbers).map(|(a, b)| a & b).collect(),
-        });
-    }
-    let all = all.unwrap_or_default();
+/// Arrays of as many integers each, element by element.
+fn merge_each(parts: &[Vec<u8>], out: &mut Vec<u8>, by: fn(i64, i64) -> i64) {
+    let numbers = |part| value::elements(part)?.map(value::integer).collect::<Option<Vec<_>>>();
+    let all = parts.iter().map(|part| numbers(part)).reduce(|all, part| {
+        let (all, part) = (all?, part?);
+        let pairs = all.iter().zip(&part);
+        (all.len() == part.len()).then(|| pairs.map(|(a, b)| by(*a, *b)).collect())
+    });
+    let Some(all) = all.flatten() else {
+        return encode::error(out, "ERR a shard answered with something else than these numbers");
+    };
     encode::array_header(out, all.len());
     for number in all {
         encode::integer(out, number);

@@ -108,10 +108,8 @@ impl Simulation {
                 Expect::KeyOf(database, resp3)
             }
             27 => {
-                say("WAIT 1 20");
-                if self.random.below(2) == 0 {
-                    words[1] = b"2".to_vec();
-                }
+                let waits = ["WAIT 1 20", "WAIT 2 20", "WAITAOF 1 1 20", "WAITAOF 1 2 20"];
+                say(waits[self.random.below(4) as usize]);
                 Expect::Waited
             }
             28 => {

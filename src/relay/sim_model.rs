@@ -6,7 +6,7 @@ use crate::base::ids::{ClientId, LaneId};
 use crate::base::limits;
 use crate::relay::order::Replies;
 use crate::relay::sim_transactions::is_no_commit;
-use crate::relay::sim_wires::Waiter;
+use crate::relay::sim_wires::{Waiter, nil};
 use crate::relay::world_queue::Queue;
 use crate::resp::args::Request;
 use crate::resp::reply::ReplyScanner;
@@ -217,10 +217,6 @@ pub(super) fn version_of(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-pub(super) fn nil(resp3: bool) -> &'static [u8] {
-    if resp3 { b"_\r\n" } else { b"$-1\r\n" }
-}
-
 impl Store {
     /// What a node says of itself, or instead of doing what it is asked.
     pub(super) fn answer_as_node(&self, name: &str, part: Part, out: &mut Vec<u8>) -> bool {
@@ -360,6 +356,7 @@ impl Store {
             }
             "RPUSH" | "BLPOP" => self.answer_queue(request, wire, executed, &mut out),
             "DBSIZE" | "WAIT" => encode::integer(&mut out, 1),
+            "WAITAOF" => out.extend_from_slice(b"*2\r\n:1\r\n:1\r\n"),
             "RANDOMKEY" => match self.keys.keys().find(|(of, _)| *of == database) {
                 Some((_, key)) => encode::bulk(&mut out, key.as_bytes()),
                 None => out.extend_from_slice(nil(wire.resp3)),
@@ -464,6 +461,7 @@ impl Player {
                 cursor.is_some() && keys.all(|key| key_of(key, *database))
             }),
             Expect::Pushed(version) => reply == b":1\r\n" && executed.contains(version),
+            Expect::Waited if reply == b"*2\r\n:1\r\n:1\r\n" => true,
             Expect::Integer | Expect::Deleted | Expect::Waited => value::integer(reply).is_some(),
             Expect::Committed(..) => self.is_commit(expect, reply, executed),
             Expect::Hello => reply.starts_with(b"%7\r\n"),

@@ -25,6 +25,10 @@ use crate::stats::cells::PoolMetric;
 
 const QUEUES: u64 = 4;
 
+pub(super) fn nil(resp3: bool) -> &'static [u8] {
+    if resp3 { b"_\r\n" } else { b"$-1\r\n" }
+}
+
 /// What a store knows of a client that blocks on one of its connections.
 pub(super) struct Waiter {
     key: String,

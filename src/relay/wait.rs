@@ -1,21 +1,25 @@
-//! WAIT over shards, on shared lanes.
+//! WAIT and WAITAOF over shards, on shared lanes.
 //!
 //! redis blocks the connection that waits, which a lane can not bear for long. So the lanes that
 //! the client's writes went down are asked again and again, until the least number of replicas
 //! suffices or the client's own time-out is over: now and then with a time-out of 1 ms, which makes
 //! redis ask its replicas, and else by `WAIT 0 0`, which counts what they have said and never
-//! blocks.
+//! blocks. WAITAOF (redis 7.2) goes the same way, with two numbers: its own disk, and replicas'.
 //!
 //! redis counts the replicas that have what the *asking connection* wrote last. A lane's offset is
 //! at or past that of any write that went down it, so the answer is never too good. A connection
 //! that is lost takes this knowledge with it: its successor has written nothing, and would count
 //! every replica. Who wrote on it is told so, once.
+//!
+//! But it may be worse than true, for the other clients of a lane move its offset on. A replica is
+//! behind by next to nothing, a disk by up to a second (`appendfsync everysec`): WAITAOF sees what
+//! is written there at a moment when nothing has been written on that lane since.
 
 use ahash::{AHashMap, AHashSet};
 
 use crate::base::ids::{ClientId, ShardId};
 use crate::base::time::{Now, US_PER_MS};
-use crate::command::model::Command;
+use crate::command::model::{Command, Merge};
 use crate::relay::Relay;
 use crate::relay::dispatch::Outcome;
 use crate::relay::fan::merge;
@@ -31,6 +35,7 @@ const ROUND_PAUSE_MS: u64 = 10;
 /// Pause of a WAIT while a script that was asked for before it is still under way, µs.
 const SCRIPT_PAUSE_US: u64 = 500;
 
+const NO_INTEGER: &str = "ERR value is not an integer or out of range";
 pub(super) const WRITES_LOST: &str = "ERR A connection that carried writes of yours was lost: how many replicas have \
                            them can not be told. What you write from now on can be waited for";
 
@@ -46,6 +51,14 @@ pub(super) struct Writes {
     lost: bool,
 }
 
+/// What a WAIT or WAITAOF waits for.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    Replicas(i64),
+    /// WAITAOF: on the primary's own disk (0 or 1), and on those of so many replicas.
+    Disks(i64, i64),
+}
+
 /// A WAIT under way: asked again until enough replicas have everything, or its time is over.
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
@@ -53,8 +66,68 @@ pub(super) struct Waiting {
     /// How often their connections had been lost when WAIT came, if the client had written on them:
     /// a later one knows nothing of that. Else empty.
     losses: Vec<u32>,
-    replicas: i64,
+    wanted: Wanted,
     until_us: u64,
+}
+
+impl Wanted {
+    /// WAIT numreplicas timeout, WAITAOF numlocal numreplicas timeout: what, and for how long, ms.
+    fn read(request: &Request<'_>) -> Result<(Wanted, u64), &'static str> {
+        let number = |at| std::str::from_utf8(request.arg(at)).ok()?.parse::<i64>().ok();
+        let (wanted, timeout) = match request.len() {
+            3 => (number(1).map(Wanted::Replicas).ok_or(NO_INTEGER)?, number(2)),
+            _ => {
+                let own = number(1).ok_or(NO_INTEGER)?;
+                if !(0..=1).contains(&own) {
+                    return Err("ERR value is out of range, value must between 0 and 1");
+                }
+                let replicas = number(2).filter(|replicas| *replicas >= 0);
+                let replicas = replicas.ok_or("ERR value is out of range, must be positive")?;
+                (Wanted::Disks(own, replicas), number(3))
+            }
+        };
+        let timeout = timeout.ok_or("ERR timeout is not an integer or out of range")?;
+        Ok((wanted, u64::try_from(timeout).map_err(|_| "ERR timeout is negative")?))
+    }
+
+    /// The request of one round, which blocks for 1 ms at most or not at all.
+    fn request(self, blocks: bool) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match (self, blocks) {
+            (Wanted::Replicas(replicas), true) => {
+                encode::request(&mut bytes, &[b"WAIT", replicas.to_string().as_bytes(), b"1"]);
+            }
+            (Wanted::Replicas(_), false) => encode::request(&mut bytes, &[b"WAIT", b"0", b"0"]),
+            (Wanted::Disks(own, replicas), true) => {
+                let [own, replicas] = [own, replicas].map(|number| number.to_string());
+                let request: [&[u8]; 4] = [b"WAITAOF", own.as_bytes(), replicas.as_bytes(), b"1"];
+                encode::request(&mut bytes, &request);
+            }
+            (Wanted::Disks(..), false) => {
+                encode::request(&mut bytes, &[b"WAITAOF", b"0", b"0", b"0"]);
+            }
+        }
+        bytes
+    }
+
+    fn merge(self) -> Merge {
+        match self {
+            Wanted::Replicas(_) => Merge::Min,
+            Wanted::Disks(..) => Merge::MinOfEach,
+        }
+    }
+
+    /// Whether this reply is enough, or an error, after which there is nothing to wait for.
+    fn is_met(self, reply: &[u8]) -> bool {
+        match self {
+            Wanted::Replicas(replicas) => value::integer(reply).is_none_or(|got| got >= replicas),
+            Wanted::Disks(own, replicas) => {
+                let Some(numbers) = value::elements(reply) else { return true };
+                let mut pairs = numbers.zip([own, replicas]);
+                pairs.all(|(got, wanted)| value::integer(got).is_none_or(|got| got >= wanted))
+            }
+        }
+    }
 }
 
 impl Writes {
@@ -92,7 +165,7 @@ fn bit(shard: ShardId) -> u64 {
 }
 
 impl Relay {
-    /// WAIT numreplicas timeout
+    /// WAIT, WAITAOF
     pub(super) fn wait(
         &mut self,
         id: ClientId,
@@ -100,12 +173,9 @@ impl Relay {
         request: &Request<'_>,
         now: Now,
     ) -> Outcome {
-        let number = |at| std::str::from_utf8(request.arg(at)).ok()?.parse::<i64>().ok();
-        let (Some(replicas), Some(timeout_ms)) = (number(1), number(2)) else {
-            return self.refuse(id, "ERR value is not an integer or out of range");
-        };
-        let Ok(timeout_ms) = u64::try_from(timeout_ms) else {
-            return self.refuse(id, "ERR timeout is negative");
+        let (wanted, timeout_ms) = match Wanted::read(request) {
+            Ok(read) => read,
+            Err(error) => return self.refuse(id, error),
         };
         let until_us = match timeout_ms {
             0 => u64::MAX,
@@ -118,7 +188,7 @@ impl Relay {
         let (lanes, wrote) = self.lanes_written(id);
         let losses = if wrote { self.losses_of(&lanes) } else { Vec::new() };
         let parts = lanes.len();
-        let waiting = Waiting { lanes, losses, replicas, until_us };
+        let waiting = Waiting { lanes, losses, wanted, until_us };
         let kind = Kind::Wait(waiting.clone());
         if let Some(gather) = self.open_gather(id, command.asked(request.len()), kind, parts, now) {
             if self.has_script_under_way(id) {
@@ -141,7 +211,7 @@ impl Relay {
     /// Asks all lanes of a WAIT.
     fn ask_round(&mut self, at: (u32, u32), id: ClientId, waiting: &Waiting, now: Now) {
         let Some(asked) = self.gathers.get(at.0, at.1).map(|gather| gather.asked) else { return };
-        let bytes = self.wait_round(waiting.replicas, now);
+        let bytes = self.wait_round(waiting.wanted, now);
         self.fan_lanes(at, id, asked, (&waiting.lanes, &bytes), now);
     }
 
@@ -221,8 +291,8 @@ impl Relay {
 
     pub(super) fn complete_wait(&mut self, gather: Gather, waiting: Waiting, now: Now) {
         let mut reply = Vec::new();
-        merge(crate::command::model::Merge::Min, &gather.parts, gather.protocol, &mut reply);
-        let enough = value::integer(&reply).is_none_or(|number| number >= waiting.replicas);
+        merge(waiting.wanted.merge(), &gather.parts, gather.protocol, &mut reply);
+        let enough = waiting.wanted.is_met(&reply);
         // A client that has left may have asked for ever: it must not stay for ever.
         let leaving = self.client(gather.client).is_none_or(|client| client.leaving);
         if enough || leaving || now.mono_us >= waiting.until_us {
@@ -261,14 +331,11 @@ impl Relay {
     }
 
     /// The request of one round: it may block for 1 ms if none did lately.
-    fn wait_round(&mut self, replicas: i64, now: Now) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        if now.mono_us < self.wait_round_us {
-            encode::request(&mut bytes, &[b"WAIT", b"0", b"0"]);
-        } else {
+    fn wait_round(&mut self, wanted: Wanted, now: Now) -> Vec<u8> {
+        let blocks = now.mono_us >= self.wait_round_us;
+        if blocks {
             self.wait_round_us = now.mono_us + ROUND_PAUSE_MS * US_PER_MS;
-            encode::request(&mut bytes, &[b"WAIT", replicas.to_string().as_bytes(), b"1"]);
         }
-        bytes
+        wanted.request(blocks)
     }
 }

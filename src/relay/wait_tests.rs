@@ -1,4 +1,4 @@
-//! WAIT: whom it asks, for how long, and what it never says.
+//! WAIT and WAITAOF: whom they ask, for how long, and what they never say.
 
 use crate::relay::api::LaneEnd;
 use crate::relay::world::{World, pool_config, req};
@@ -179,4 +179,68 @@ fn a_wait_without_end_ends_when_its_client_leaves() {
     world.advance(10);
     assert!(!world.relay.owes(client));
     assert_eq!(world.heard(client), ":1\r\n");
+}
+
+/// What a client hears of WAITAOF that waits for `wanted`, 20 ms, where it has written on both of
+/// two shards, which answer so.
+fn disks(wanted: &str, answers: [[i64; 2]; 2]) -> String {
+    let mut world = World::new(2);
+    let client = world.client();
+    for (shard, [own, replicas]) in answers.into_iter().enumerate() {
+        world.stores[shard].waitaof = format!("*2\r\n:{own}\r\n:{replicas}\r\n");
+        let key = world.key_on(shard);
+        world.ask(client, &req(&format!("SET {key} 1")));
+    }
+    let at_once = world.ask(client, &req(&format!("WAITAOF {wanted} 20")));
+    (0..3).for_each(|_| world.advance(10));
+    format!("{}{}", if at_once.is_empty() { "later " } else { &at_once }, world.heard(client))
+}
+
+#[test]
+fn a_wait_for_disks_answers_the_least_of_each_number() {
+    assert_eq!(disks("1 1", [[1, 2], [1, 1]]), "*2\r\n:1\r\n:1\r\n");
+    assert_eq!(disks("1 1", [[1, 0], [0, 3]]), "later *2\r\n:0\r\n:0\r\n");
+    assert_eq!(disks("1 2", [[1, 1], [1, 3]]), "later *2\r\n:1\r\n:1\r\n");
+    assert_eq!(disks("0 0", [[0, 0], [1, 1]]), "*2\r\n:0\r\n:0\r\n");
+}
+
+#[test]
+fn a_wait_for_disks_blocks_a_lane_now_and_then_only() {
+    let mut world = World::new(1);
+    let client = world.client();
+    world.ask(client, &req("SET a 1"));
+    world.stores[0].stuck = true;
+    assert_eq!(world.ask(client, &[req("WAITAOF 1 2 20"), req("WAITAOF 1 3 20")].concat()), "");
+    let sent: Vec<u8> = world.unsent.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+    assert_eq!(sent, [req("WAITAOF 1 2 1"), req("WAITAOF 0 0 0")].concat());
+}
+
+#[test]
+fn a_wait_for_disks_ends_with_what_a_shard_says_against_it() {
+    let mut world = World::new(2);
+    let client = world.client();
+    world.stores[0].waitaof = "*2\r\n:1\r\n:0\r\n".to_owned();
+    world.stores[1].refusal = Some("ERR unknown command 'WAITAOF'");
+    let heard = world.ask(client, &req("WAITAOF 1 0 0"));
+    assert_eq!(heard, "-ERR unknown command 'WAITAOF'\r\n");
+}
+
+#[test]
+fn wrong_numbers_get_the_words_of_redis() {
+    let mut world = World::new(1);
+    let client = world.client();
+    for (request, error) in [
+        ("WAIT x 0", "value is not an integer or out of range"),
+        ("WAIT 0 x", "timeout is not an integer or out of range"),
+        ("WAIT 0 -1", "timeout is negative"),
+        ("WAITAOF x 0 0", "value is not an integer or out of range"),
+        ("WAITAOF 2 0 0", "value is out of range, value must between 0 and 1"),
+        ("WAITAOF 0 -1 0", "value is out of range, must be positive"),
+        ("WAITAOF 0 x 0", "value is out of range, must be positive"),
+        ("WAITAOF 0 0 x", "timeout is not an integer or out of range"),
+        ("WAITAOF 0 0 -1", "timeout is negative"),
+    ] {
+        assert_eq!(world.ask(client, &req(request)), format!("-ERR {error}\r\n"), "{request}");
+    }
+    assert!(world.stores[0].seen.is_empty());
 }

@@ -67,6 +67,8 @@ pub(super) struct Store {
     pub(super) blocking: Vec<String>,
     /// The WAITs among them, by the database of their connection.
     pub(super) waits: BTreeMap<u32, usize>,
+    /// What it answers to WAITAOF.
+    pub(super) waitaof: String,
     /// Takes nothing: what is sent to it waits in the relay.
     pub(super) stuck: bool,
     /// Answers nothing (they wait in `held`).
@@ -153,6 +155,7 @@ impl Store {
             }
             "EVALSHA" | "EVAL" => encode::integer(out, 42),
             "WAIT" => encode::integer(out, 1),
+            "WAITAOF" => out.extend_from_slice(self.waitaof.as_bytes()),
             "BIG" => encode::bulk(out, &vec![b'x'; 300_000]),
             _ => encode::error(out, "ERR unknown to the false store"),
         }
@@ -178,7 +181,7 @@ pub(super) struct World {
     /// Clients that do not read: their output is taken, but never reported as sent.
     pub(super) deaf: Vec<ClientId>,
     /// Taken from the relay for lanes that are stuck.
-    unsent: Vec<(LaneId, Vec<u8>)>,
+    pub(super) unsent: Vec<(LaneId, Vec<u8>)>,
     /// Replies are handed over in pieces of this size.
     pub(super) piece: usize,
     /// What this core tells one other.

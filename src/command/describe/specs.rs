@@ -165,7 +165,7 @@ pub(super) fn tips(run: Run) -> &'static [&'static str] {
             &["request_policy:all_shards", "response_policy:one_succeeded"]
         }
         Run::Fan(Merge::Sum) => &["request_policy:all_shards", "response_policy:agg_sum"],
-        Run::Fan(Merge::Min) | Run::Special(Special::Wait) => {
+        Run::Fan(Merge::Min | Merge::MinOfEach) | Run::Special(Special::Wait) => {
             &["request_policy:all_shards", "response_policy:agg_min"]
         }
         Run::Fan(Merge::LogicalAnd) => {

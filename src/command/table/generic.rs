@@ -34,7 +34,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Generic, [
     cmd("type",        "1.0.0",  2, READONLY | FAST,        KEY,           FORWARD).does(&[LOOKS]).gives(STATUS),
     cmd("unlink",      "4.0.0", -2, WRITE | FAST,           ALL_KEYS,      SPLIT_SUM).does(&[REMOVES]).gives(INTEGER),
     cmd("wait",        "3.0.0",  3, NOSCRIPT,               NO_KEYS,       special(Special::Wait)).gives(INTEGER).acl_instead(CONNECTION),
-    cmd("waitaof",     "7.2.0",  4, BLOCKING,               NO_KEYS,       REFUSE_BLOCKING).acl_instead(CONNECTION),
+    cmd("waitaof",     "7.2.0",  4, BLOCKING,               NO_KEYS,       special(Special::Wait)).gives(ARRAY).acl_instead(CONNECTION),
 ]);
 
 #[rustfmt::skip]

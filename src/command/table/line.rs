@@ -96,7 +96,6 @@ pub(super) const OK: Run = Run::Local(Local::Ok);
 pub(super) const HELP: Run = Run::Local(Local::Help);
 pub(super) const NO_CLUSTER: Run = cluster(ClusterQuestion::Unserved);
 pub(super) const REFUSE_STATE: Run = Run::Refuse(Refusal::ConnectionState);
-pub(super) const REFUSE_BLOCKING: Run = Run::Refuse(Refusal::Blocking);
 pub(super) const REFUSE_ADMIN: Run = Run::Refuse(Refusal::ServerAdministration);
 
 // What its reply may be, in RESP2 or RESP3, beside an error. `$` and `*` are also RESP2's nil.

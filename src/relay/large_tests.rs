@@ -1,6 +1,6 @@
 //! Large requests and replies, cut anywhere, lent or handed over with their memory.
 
-use super::world::{World, pool_config};
+use super::world::{World, pool_config, req, watched_config};
 use crate::base::ids::ClientId;
 use crate::resp::encode;
 
@@ -140,4 +140,26 @@ fn many_clients_at_once_in_turns() {
         let reply = world.ask(*id, format!("GET large{number}\r\n").as_bytes());
         assert!(reply.as_bytes()[9..].starts_with(&value), "{number}");
     }
+}
+
+/// A value may say anything, and be cut anywhere.
+#[test]
+fn the_end_of_a_value_is_not_taken_for_a_refusal() {
+    let mut world = World::with(watched_config(1));
+    world.publish(0, |shard| shard.verified = 1);
+    let (one, other) = (world.client(), world.client());
+    world.ask(one, &req("GET k"));
+    world.silence(0);
+    world.say(one, &req("SET k v"));
+    world.say(other, &req("GETDEL k"));
+    let lane = world.lane_of_shard(0);
+    let refusal = "-READONLY You can't write against a read only replica.\r\n";
+    let value = format!("{}{refusal}", "x".repeat(100_000));
+    let begin = format!("{refusal}${}\r\n{}", value.len(), "x".repeat(100_000));
+    world.reply(lane, begin.as_bytes());
+    world.reply(lane, format!("{refusal}\r\n").as_bytes());
+    world.run();
+    assert!(world.heard(other) == format!("${}\r\n{value}\r\n", value.len()));
+    assert_eq!(world.heard(one), "", "it waits for the next primary, alone");
+    assert_eq!(world.relay.lanes[0].inflight.len(), 1);
 }

@@ -45,7 +45,8 @@ impl Relay {
 
     /// This core's clients of the pool wait. A pause under way is never shortened by another.
     pub(super) fn pause_pool(&mut self, pool: PoolId, ms: u64, all: bool, now: Now) {
-        let until_us = now.mono_us.saturating_add(ms.saturating_mul(US_PER_MS));
+        // (One that never ends would look like none: `u64::MAX` is no time.)
+        let until_us = now.mono_us.saturating_add(ms.saturating_mul(US_PER_MS)).min(u64::MAX - 1);
         let Some(pool) = self.pools.get_mut(pool.index()) else { return };
         let before = pool.pause.unwrap_or(Pause { until_us, all });
         let until_us = until_us.max(before.until_us);

@@ -190,3 +190,16 @@ fn all_cores_pause_before_it_is_said() {
     assert_eq!(cores.ask(near, "SET a 1"), "");
     assert_eq!(cores.ask(far, "SET a 1"), "+OK\r\n");
 }
+
+#[test]
+fn one_without_end_is_one() {
+    let mut world = World::new(1);
+    let (admin, client) = (world.client(), world.client());
+    let ms = i64::MAX;
+    assert_eq!(world.ask(admin, &req(&format!("CLIENT PAUSE {ms} WRITE"))), "+OK\r\n");
+    assert_eq!(world.ask(client, &req("SET a 1")), "");
+    world.advance(1_000_000_000);
+    assert_eq!(world.heard(client), "");
+    assert_eq!(world.ask(admin, &req("CLIENT UNPAUSE")), "+OK\r\n");
+    assert_eq!(world.heard(client), "+OK\r\n");
+}

@@ -36,8 +36,9 @@ impl Relay {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
         let Some(watch) = &mut lane.watch else { return false };
         let refusing = watch.is_refusing();
-        if refusing || kind == b'-' {
-            return self.take_back_refused(index, token, (refusing, reply), now);
+        let is_error = kind == b'-';
+        if refusing || is_error {
+            return self.take_back_refused(index, token, (refusing, is_error, reply), now);
         }
         let bytes = watch.kept.pop();
         let hold = &mut self.holds[watch.hold as usize];
@@ -69,7 +70,7 @@ impl Relay {
         &mut self,
         index: u32,
         token: Token,
-        (refusing, reply): (bool, &[u8]),
+        (refusing, is_error, reply): (bool, bool, &[u8]),
         now: Now,
     ) -> bool {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
@@ -79,7 +80,8 @@ impl Relay {
         let reply = if refusal.is_empty() { reply } else { &refusal };
         let by_script = token.asked.family == Family::Scripting;
         let believed = refusing || !by_script || watch.believes_script(now.mono_us);
-        let refused = believed && is_refusal(reply);
+        // (Of a long reply this is the end of some value.)
+        let refused = believed && is_error && is_refusal(reply);
         if refused && by_script {
             watch.script_refused_us = Some(now.mono_us);
         }

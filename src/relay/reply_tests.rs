@@ -42,7 +42,7 @@ fn replies_are_swallowed_until_they_are_switched_on() {
 fn one_reply_is_skipped() {
     let mut world = World::new(2);
     let id = world.client();
-    for skipped in ["SET a 1", "PING", "MGET a b", "GET", "CLIENT REPLY odd"] {
+    for skipped in ["SET a 1", "PING", "MGET a b", "GET", "CLIENT REPLY odd", "RESET"] {
         let requests = all(&["CLIENT REPLY SKIP", skipped, "PING", "GET x"]);
         assert_eq!(world.ask(id, &requests), "+PONG\r\n$-1\r\n", "{skipped}");
     }

@@ -149,7 +149,10 @@ impl Relay {
         self.forget_transaction(id);
         let Some(client) = self.client(id) else { return };
         client.names = None;
-        client.order.set_replies(Replies::On);
+        // One that is skipped is skipped, be it that of RESET itself: so does redis.
+        if client.order.replies() == Replies::Off {
+            client.order.set_replies(Replies::On);
+        }
         let pool = client.pool;
         let pool = self.pool(pool).config.clone();
         if let Some(client) = self.client(id) {

@@ -18,12 +18,14 @@
 //! ```text
 //! top      main ─▶ cli          the command line: check, explain, placement, import, run,
 //!                               demo, probe, switchover, reload
-//!                  process      boots both planes, listens to signals, ends in order; demo
+//!                  process      boots both planes, listens to signals, hands over to the next
+//!                               process, ends in order; demo
 //!          fuzz                 the targets of tests and fuzzers; not in the program
 //! ───────────────────────────────────────────────────────────────────────────────────────────
 //! door     mailbox              what a core can be told: one bounded lock-free mailbox each
 //! 4        reactor              one core: pinned thread, turns, accepting, balance of clients
-//!          net                  sockets and the ring; the only room with `unsafe`
+//!          net                  sockets, the ring, descriptors from process to process; the only
+//!                               room with `unsafe`
 //! beside   control              admin and statistics port, resolver, watcher of sentinels, sampler of
 //!                               replicas, planned switchovers, reload, the publisher of
 //!                               topologies: threads that may block
@@ -52,11 +54,13 @@
 //!   corelay-replicas                  control::replicas (if a pool reads from replicas)
 //!   corelay-log                       log's writer
 //!   corelay-signals                   process: hands signals to main
+//!   corelay-handover                  process::handover::give (if there is a handover_socket)
 //!   main                              process::run ─▶ boot, serve (signals), end
 //! ```
 //!
 //! A core never waits for another thread. Downward go whole immutable things: `Letter::Topology`
 //! (with the configuration that it counts pools and shards by), `Letter::Listen` (more listeners),
+//! `Letter::AcceptAnew` (another process has left them to us),
 //! `Letter::Shared` (what another core tells: a script that it has seen, a query for clients, an
 //! answer to one, lines for who monitors), `Letter::Client` (a connection that another core accepted
 //! and this one has more room for), `Letter::Drain`, `Letter::Stop`. Upward, others read what the

@@ -25,6 +25,8 @@ pub enum Letter {
     Topology(Arc<Topology>),
     /// More sockets to listen on; after the topology that has their pools.
     Listen(Vec<Listener>),
+    /// Look who waits at the doors: another process, which waited there too, has given up.
+    AcceptAnew,
     /// What another core tells.
     Shared(News),
     /// A fresh connection that another core accepted and counted as this core's.

@@ -178,6 +178,9 @@ pub const IDLE_TICK_MS: u64 = 500;
 /// How often the executor that hosts a core gets its turn, ms. Its only task counts seconds; every
 /// turn of its costs some system calls and wakes a sleeping core.
 pub const BUSY_TICK_MS: u64 = 100;
+/// How often a core that drains, and has no client any more, looks whether the others let in nobody
+/// whom they could pass on to it, ms.
+pub const DRAIN_LOOK_MS: u64 = 10;
 /// A client that was told goodbye is listened to for so long, so that no RST overtakes the last
 /// reply, ms …
 pub const FAREWELL_MS: u64 = 1_000;
@@ -216,6 +219,10 @@ pub const MAILBOX_LETTERS: usize = 4096;
 
 /// Clients that are still connected so long after SIGTERM are closed, ms.
 pub const DRAIN_MS: u64 = 10_000;
+/// The same after another process has taken over: nobody waits for the end.
+pub const HANDOVER_GRACE_MS: u64 = 600_000;
+/// A process that takes over has to serve so long after it has asked, ms; then it is given up.
+pub const HANDOVER_MAX_MS: u64 = 30_000;
 /// Descriptors of the control plane: log, admin and statistics ports with their clients, look-ups.
 pub const CONTROL_DESCRIPTORS: usize = 256;
 

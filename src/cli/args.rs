@@ -39,11 +39,19 @@ Runs in the foreground; let systemd or another supervisor do the rest.
   SIGINT         end at once (Ctrl-C)
   SIGHUP         open the log again, and reload the configuration (see corelay reload)
   SIGTTIN, TTOU  log more, log less
-Exit codes: 0 ended when told to, 1 the configuration is wrong or could not be served.")]
+An upgrade, or a change that a reload refuses as it needs a restart, without a refused connection:
+  corelay run -c corelay.toml --take-over &
+takes all listeners over from the process that runs, at the handover_socket of the file. If it does
+not come as far as serving, that one goes on; else that one serves those who are connected to it for
+handover_grace_ms at most, and ends.
+Exit codes: 0 ended when told to, or was taken over, 1 the configuration is wrong or could not be served.")]
     Run {
         /// The configuration: .toml, or nutcracker's .yml
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
+        /// Take the place of the process that runs, without refusing a connection
+        #[arg(long)]
+        take_over: bool,
     },
 
     /// Tell everything that is wrong with a configuration, then what would run

@@ -22,6 +22,9 @@ pub(super) fn what_would_run(config: &Config) -> String {
     let _ = writeln!(text, "admin  {}", address(proxy.admin_listen));
     let _ = writeln!(text, "stats  {}", address(proxy.stats_listen));
     let _ = writeln!(text, "log    {log}");
+    if let Some(path) = &proxy.handover_socket {
+        let _ = writeln!(text, "handover {}", path.display());
+    }
     for pool in &config.pools {
         text.push_str(&pool_text(pool));
     }

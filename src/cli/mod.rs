@@ -25,8 +25,8 @@ use crate::config::{
 use crate::control::probe::{Level, Probe, probe};
 use crate::control::reload::{self, Source};
 use crate::control::switchover;
-use crate::process;
 use crate::process::demo::{DemoOptions, demo};
+use crate::process::{self, Start};
 use args::{Args, Command};
 
 /// The configuration is wrong.
@@ -59,11 +59,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(command: Command) -> ExitCode {
     match command {
-        Command::Run { config } => match loaded(&config) {
+        Command::Run { config, take_over } => match loaded(&config) {
             Ok(loaded) => {
                 let file = config.to_string_lossy().into_owned();
                 let source = Source { file, load: Box::new(move || load(&config)) };
-                process::run(loaded.config, source)
+                let start = if take_over { Start::TakeOver } else { Start::Fresh };
+                process::run(loaded.config, source, start)
             }
             Err(code) => code,
         },

@@ -9,7 +9,7 @@ use super::{EXIT_CONFIG, failed, output};
 use crate::config::model::LogLevel;
 use crate::config::{Machine, load_nutcracker};
 use crate::control::reload::Source;
-use crate::process;
+use crate::process::{self, Start};
 
 pub(super) fn run(args: &NutcrackerArgs) -> ExitCode {
     if args.version {
@@ -49,7 +49,7 @@ pub(super) fn run(args: &NutcrackerArgs) -> ExitCode {
             output::tell(&format!("nutcracker: {note}"));
         }
     }
-    with_pid_file(args.pid_file.as_deref(), || process::run(config, source))
+    with_pid_file(args.pid_file.as_deref(), || process::run(config, source, Start::Fresh))
 }
 
 /// The file, and what the options say instead of it.

@@ -1,7 +1,7 @@
 //! From drafts to the configuration as used: what holds between keys, shards, pools and listeners.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -23,20 +23,21 @@ pub(super) fn build(
     machine: &Machine,
 ) -> Result<Loaded, Vec<Complaint>> {
     let mut taken = Taken::default();
-    let plane = [("admin_listen", &draft.admin_listen), ("stats_listen", &draft.stats_listen)];
-    let [admin, stats] = plane.map(|(key, listen)| {
+    let plane = [
+        ("admin_listen", &draft.admin_listen),
+        ("stats_listen", &draft.stats_listen),
+        ("handover_socket", &draft.handover_socket),
+    ];
+    let [admin, stats, handover] = plane.map(|(key, listen)| {
         let listen = listen.as_ref()?;
         let place = Place { line: listen.line, key: format!("proxy.{key}") };
-        match resolve(listen, &place, &mut complaints, machine)? {
-            Listen::Tcp(address) => {
-                taken.take(Listen::Tcp(address), place, &mut complaints);
-                Some(address)
-            }
-            Listen::Unix { .. } => None,
-        }
+        let listen = resolve(listen, &place, &mut complaints, machine)?;
+        taken.take(listen.clone(), place, &mut complaints);
+        Some(listen)
     });
-    draft.proxy.admin_listen = admin;
-    draft.proxy.stats_listen = stats;
+    draft.proxy.admin_listen = admin.as_ref().and_then(Listen::tcp);
+    draft.proxy.stats_listen = stats.as_ref().and_then(Listen::tcp);
+    draft.proxy.handover_socket = handover.as_ref().and_then(Listen::path).map(Path::to_owned);
     check_count(&mut draft, &mut complaints);
     for pool in &mut draft.pools {
         pool.pool.listen = listeners(pool, &mut taken, &mut complaints, machine);

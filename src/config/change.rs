@@ -17,7 +17,7 @@ use crate::route::moves::{Moves, random_keys};
 
 /// Keys that are tried to tell what share moves.
 const SAMPLE: u64 = 100_000;
-const RESTART: &str = "restart corelay, or put back what it was";
+const RESTART: &str = "corelay run --take-over, or restart corelay, or put back what it was";
 
 /// What is in force when `file` has taken the place of `now`: every pool keeps its id, wherever it
 /// stands in the file, and further ones come behind.
@@ -88,6 +88,8 @@ impl Hindrances<'_> {
             admin_listen,
             stats_listen,
             log_file,
+            handover_socket,
+            handover_grace_ms: _,
             log_level: _,
             core_buffer_max_bytes: _,
             spin_us: _,
@@ -97,6 +99,7 @@ impl Hindrances<'_> {
         self.fixed("proxy.admin_listen", admin_listen, &next.admin_listen);
         self.fixed("proxy.stats_listen", stats_listen, &next.stats_listen);
         self.fixed("proxy.log_file", log_file, &next.log_file);
+        self.fixed("proxy.handover_socket", handover_socket, &next.handover_socket);
     }
 
     fn of_pool(&mut self, now: &PoolConfig, next: &PoolConfig) {
@@ -243,7 +246,7 @@ mod tests {
         assert_eq!(
             told[0],
             "corelay.toml: proxy.cores = [0]: restart needed: it was [0, 1] when this process \
-             started; restart corelay, or put back what it was"
+             started; corelay run --take-over, or restart corelay, or put back what it was"
         );
         assert!(told[1].starts_with("corelay.toml: proxy.stats_listen = Some("), "{told:?}");
         assert_eq!(told.len(), 2);

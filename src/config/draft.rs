@@ -13,6 +13,7 @@ pub(super) struct Draft {
     pub(super) proxy: ProxyConfig,
     pub(super) admin_listen: Option<At<ListenDraft>>,
     pub(super) stats_listen: Option<At<ListenDraft>>,
+    pub(super) handover_socket: Option<At<ListenDraft>>,
     pub(super) pools: Vec<PoolDraft>,
 }
 

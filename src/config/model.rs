@@ -2,7 +2,7 @@
 //! the file's keys are declared.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::ids::PoolId;
@@ -36,6 +36,10 @@ pub struct ProxyConfig {
     pub log_level: LogLevel,
     /// `None`: standard error.
     pub log_file: Option<PathBuf>,
+    /// Where another process may ask for the listeners; `None`: nowhere.
+    pub handover_socket: Option<PathBuf>,
+    /// How long clients are served after that, ms; `None`: until they leave.
+    pub handover_grace_ms: Option<u64>,
     /// See `limits::CORE_BUFFER_MAX_BYTES`.
     pub core_buffer_max_bytes: usize,
     /// Busy polling before sleeping, µs; 0: none.
@@ -294,6 +298,24 @@ impl std::fmt::Display for NodeAddress {
             NodeAddress::Tcp { host, port } => write!(f, "{host}:{port}"),
             NodeAddress::Unix { path } => write!(f, "{}", path.display()),
             NodeAddress::Sentinel => f.write_str("by Sentinel"),
+        }
+    }
+}
+
+impl Listen {
+    /// The address, if it is of TCP.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Listen::Tcp(address) => Some(*address),
+            Listen::Unix { .. } => None,
+        }
+    }
+
+    /// The path, if it is a unix socket.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Listen::Tcp(_) => None,
+            Listen::Unix { path, .. } => Some(path),
         }
     }
 }

@@ -172,6 +172,19 @@ impl<'a, 'i> Table<'a, 'i> {
         }
     }
 
+    /// The path of a unix socket, if it is written.
+    pub(super) fn socket(&self, name: &str) -> Option<At<ListenDraft>> {
+        let text = self.text(name)?;
+        match address::socket_path(&text.value) {
+            Ok(path) => Some(At { value: ListenDraft::Unix { path, mode: None }, line: text.line }),
+            Err(Trouble { why, .. }) => {
+                let remedy = "write an absolute path, as \"/run/corelay/handover.sock\"";
+                self.bad_address(name, &text, address::trouble(why, remedy));
+                None
+            }
+        }
+    }
+
     /// One listener or a list of them.
     pub(super) fn listens(&self, name: &str) -> Vec<At<ListenDraft>> {
         let Some(value) = self.value(name) else {

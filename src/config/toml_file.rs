@@ -104,6 +104,7 @@ fn read_proxy(source: &Source, table: &DeTable<'_>, line: usize, machine: &Machi
         proxy: proxy_values(&table, machine),
         admin_listen: table.address("admin_listen"),
         stats_listen: table.address("stats_listen"),
+        handover_socket: table.socket("handover_socket"),
         pools: Vec::new(),
     }
 }
@@ -115,6 +116,8 @@ fn proxy_values(table: &Table<'_, '_>, machine: &Machine) -> ProxyConfig {
         stats_listen: None,
         log_level: table.choice("log_level", &LOG_LEVELS),
         log_file: log_file(table),
+        handover_socket: None,
+        handover_grace_ms: table.integer_or_none("handover_grace_ms"),
         core_buffer_max_bytes: table.size("core_buffer_max_bytes"),
         spin_us: table.integer("spin_us"),
         batch_us: table.integer("batch_us"),

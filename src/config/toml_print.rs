@@ -91,11 +91,17 @@ fn proxy_value(proxy: &ProxyConfig, name: &str, machine: &Machine) -> Option<Str
             Some(path) => quoted(&path.to_string_lossy()),
             None => quoted("stderr"),
         },
+        "handover_socket" => quoted(&proxy.handover_socket.as_ref()?.to_string_lossy()),
+        "handover_grace_ms" => milliseconds(proxy.handover_grace_ms),
         "core_buffer_max_bytes" => proxy.core_buffer_max_bytes.to_string(),
         "spin_us" => proxy.spin_us.to_string(),
         "batch_us" => proxy.batch_us.to_string(),
         _ => return None,
     })
+}
+
+fn milliseconds(value: Option<u64>) -> String {
+    value.map_or(quoted("none"), |value| value.to_string())
 }
 
 fn pool_value(pool: &PoolConfig, name: &str) -> Option<String> {
@@ -115,7 +121,7 @@ fn pool_value(pool: &PoolConfig, name: &str) -> Option<String> {
         },
         "distribution" => quoted(name_of(&DISTRIBUTIONS, &pool.distribution)),
         "char_signedness" => quoted(name_of(&SIGNEDNESSES, &pool.char_signedness)),
-        "timeout_ms" => pool.timeout_ms.map_or(quoted("none"), |timeout| timeout.to_string()),
+        "timeout_ms" => milliseconds(pool.timeout_ms),
         "connect_timeout_ms" => pool.connect_timeout_ms.to_string(),
         "fence_interval_ms" => pool.fence_interval_ms.to_string(),
         "lanes_per_node" => pool.lanes_per_node.to_string(),

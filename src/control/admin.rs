@@ -13,7 +13,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,10 +24,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle as Task;
 use tokio::time::{sleep, timeout};
 
-use super::listener::{self, Stop};
+use super::listener::{self, Next, Stop, Stopped};
 use super::reload::Reloads;
 use super::state::ControlState;
 use super::switchover::Switchovers;
@@ -70,35 +69,42 @@ const INDEX: &str = "corelay admin port\n\
 #[must_use = "the port is closed when this is dropped"]
 pub struct AdminHandle {
     pub local_addr: SocketAddr,
-    stop: Stop,
+    stop: Option<Stop>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Listens on `listen` and serves on a thread of its own. Fails if the address can not be had.
+/// Serves on a thread of its own.
 pub fn start(
-    listen: SocketAddr,
+    listener: StdListener,
     state: Arc<ControlState>,
     deeds: Deeds,
 ) -> io::Result<AdminHandle> {
-    let listener = listener::bind("admin_listen", listen)?;
     listener.set_nonblocking(true)?;
     let local_addr = listener.local_addr()?;
-    let stop = Stop::new(&listener)?;
-    let stopped = stop.flag();
+    let (stop, stopped) = listener::stop();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let run = move || {
         let log = state.log.clone();
-        if let Err(error) = runtime.block_on(serve(listener, state, deeds, &stopped)) {
+        if let Err(error) = runtime.block_on(serve(listener, state, deeds, stopped)) {
             log.error("admin port: not served", &[("error", &error)]);
         }
     };
     let thread = std::thread::Builder::new().name("corelay-admin".to_owned()).spawn(run)?;
-    Ok(AdminHandle { local_addr, stop, thread: Some(thread) })
+    Ok(AdminHandle { local_addr, stop: Some(stop), thread: Some(thread) })
+}
+
+impl AdminHandle {
+    /// Lets nobody in any more, and answers who is in; another process has the port.
+    pub fn close(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop.close();
+        }
+    }
 }
 
 impl Drop for AdminHandle {
     fn drop(&mut self) {
-        self.stop.stop();
+        self.stop = None;
         if let Some(thread) = self.thread.take() {
             // A panic of the thread has ended the process already.
             let _ = thread.join();
@@ -110,14 +116,14 @@ async fn serve(
     listener: StdListener,
     state: Arc<ControlState>,
     deeds: Deeds,
-    stopped: &AtomicBool,
+    mut stopped: Stopped,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     tokio::spawn(collect(state.clone()));
-    let mut connections: VecDeque<AbortHandle> = VecDeque::new();
-    while !stopped.load(Ordering::SeqCst) {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
+    let mut connections: VecDeque<Task<()>> = VecDeque::new();
+    loop {
+        match stopped.or_accept(&listener).await {
+            Next::Connection(stream, peer) => {
                 connections.retain(|connection| !connection.is_finished());
                 if connections.len() >= CONNECTIONS_MAX
                     && let Some(oldest) = connections.pop_front()
@@ -129,15 +135,20 @@ async fn serve(
                     );
                 }
                 let page = Page { state: state.clone(), deeds: deeds.clone(), peer };
-                let connection = tokio::spawn(exchange(stream, page));
-                connections.push_back(connection.abort_handle());
+                connections.push_back(tokio::spawn(exchange(stream, page)));
             }
-            Err(_) if stopped.load(Ordering::SeqCst) => break,
-            Err(error) => {
+            Next::Failed(error) => {
                 state.log.warn("admin port: accept failed", &[("error", &error)]);
                 sleep(ACCEPT_PAUSE).await;
             }
+            Next::Close => break,
+            Next::End => return Ok(()),
         }
+    }
+    drop(listener);
+    for connection in connections {
+        // One that was aborted is over, too.
+        let _ = connection.await;
     }
     Ok(())
 }

@@ -56,6 +56,10 @@ impl reload::Doors for NoDoors {
     }
 }
 
+fn listener() -> StdListener {
+    listener::bind("admin_listen", "127.0.0.1:0".parse().unwrap()).unwrap()
+}
+
 fn serving(state: &Arc<ControlState>) -> AdminHandle {
     let publisher = Publisher::new(state.topology(), |_| ());
     let switchovers = Switchovers::new(state.clone(), publisher.clone());
@@ -64,7 +68,7 @@ fn serving(state: &Arc<ControlState>) -> AdminHandle {
     let (reloads, orders) = reload::orders();
     reload::start(orders, source, Box::new(NoDoors), state.clone(), publisher, None).unwrap();
     let deeds = Deeds { switchovers, reloads };
-    start("127.0.0.1:0".parse().unwrap(), state.clone(), deeds).unwrap()
+    start(listener(), state.clone(), deeds).unwrap()
 }
 
 fn connect(address: SocketAddr) -> Client {
@@ -284,7 +288,7 @@ fn a_head_that_never_ends_is_given_up() {
 #[test]
 fn the_stats_port_gives_its_object_to_whoever_connects() {
     let state = state();
-    let port = stats_port::start("127.0.0.1:0".parse().unwrap(), state.clone()).unwrap();
+    let port = stats_port::start(listener(), state.clone()).unwrap();
     state.cores[0].pool(POOL, PoolMetric::ClientEof).add(3);
     // Nobody has to ask, and one who asks for a page gets the object all the same.
     for request in ["", "GET / HTTP/1.0\r\n\r\n"] {
@@ -300,7 +304,7 @@ fn the_stats_port_gives_its_object_to_whoever_connects() {
 #[test]
 fn idle_clients_of_the_stats_port_do_not_hold_it_up() {
     let state = state();
-    let port = stats_port::start("127.0.0.1:0".parse().unwrap(), state).unwrap();
+    let port = stats_port::start(listener(), state).unwrap();
     let idle: Vec<Client> = (0..50).map(|_| connect(port.local_addr)).collect();
     let started = now();
     assert!(exchange(port.local_addr, b"").ends_with("}}}\n"));
@@ -317,7 +321,7 @@ fn a_reader_that_never_reads_delays_the_stats_port_for_a_second_only() {
     let cores = vec![CoreStats::new(&config)];
     let topology = Arc::new(Topology { epoch: 1, config, pools: Vec::new() });
     let state = ControlState::new(cores, topology, latency_door(1), Logger::discard());
-    let port = stats_port::start("127.0.0.1:0".parse().unwrap(), state).unwrap();
+    let port = stats_port::start(listener(), state).unwrap();
     let never_reads = connect(port.local_addr);
     let started = now();
     let text = exchange(port.local_addr, b"");
@@ -329,9 +333,8 @@ fn a_reader_that_never_reads_delays_the_stats_port_for_a_second_only() {
 #[test]
 fn dropping_a_handle_closes_its_port() {
     let state = state();
-    let (admin, port) = (serving(&state), {
-        stats_port::start("127.0.0.1:0".parse().unwrap(), state.clone()).unwrap()
-    });
+    let (admin, port) =
+        (serving(&state), { stats_port::start(listener(), state.clone()).unwrap() });
     for address in [admin.local_addr, port.local_addr] {
         connect(address);
     }

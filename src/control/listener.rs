@@ -1,19 +1,25 @@
 //! Listening sockets of the control plane: bound before anything else starts, so that a wrong
 //! address is an error at boot, with its remedy; and stopped from outside.
+//!
+//! Nothing here may shut a listening socket down: another process may have it, too, and is to go
+//! on. It is only closed.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
-use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::task::Poll;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 /// Fresh connections that the kernel keeps while the thread is busy; more have to try again.
 const BACKLOG: i32 = 512;
 
 /// Binds the address that `key` of the configuration gives. The error reads
 /// `admin_listen 127.0.0.1:9180: address already in use; …`.
-pub(super) fn bind(key: &str, address: SocketAddr) -> io::Result<TcpListener> {
+pub fn bind(key: &str, address: SocketAddr) -> io::Result<TcpListener> {
     let listen = || -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         // Connections of a process that has just ended do not block the address.
@@ -40,27 +46,51 @@ pub(super) fn bind(key: &str, address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-/// Ends a thread that waits in accept.
+/// Ends a thread that waits for connections: at once when it is dropped.
 #[derive(Debug)]
-pub(super) struct Stop {
-    listener: TcpListener,
-    asked: Arc<AtomicBool>,
+pub(super) struct Stop(oneshot::Sender<()>);
+
+/// The thread's end of a [`Stop`].
+#[derive(Debug)]
+pub(super) struct Stopped(oneshot::Receiver<()>);
+
+pub(super) fn stop() -> (Stop, Stopped) {
+    let (sender, receiver) = oneshot::channel();
+    (Stop(sender), Stopped(receiver))
+}
+
+/// What a port has to do next.
+pub(super) enum Next {
+    Connection(TcpStream, SocketAddr),
+    Failed(io::Error),
+    /// Let nobody in any more; finish what is under way.
+    Close,
+    End,
 }
 
 impl Stop {
-    pub(super) fn new(listener: &TcpListener) -> io::Result<Stop> {
-        Ok(Stop { listener: listener.try_clone()?, asked: Arc::default() })
+    /// Closes the listener; what is under way is finished.
+    pub(super) fn close(self) {
+        // It fails only if the thread has ended already.
+        let _ = self.0.send(());
     }
+}
 
-    /// Becomes true when the thread is to end; its accept fails then.
-    pub(super) fn flag(&self) -> Arc<AtomicBool> {
-        self.asked.clone()
-    }
-
-    pub(super) fn stop(&self) {
-        self.asked.store(true, Ordering::SeqCst);
-        // On Linux this wakes accept with EINVAL, now and whenever it is called again.
-        let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
+impl Stopped {
+    /// Not to be asked again after it has said `Close` or `End`.
+    pub(super) async fn or_accept(&mut self, listener: &tokio::net::TcpListener) -> Next {
+        poll_fn(|context| {
+            match Pin::new(&mut self.0).poll(context) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Next::Close),
+                Poll::Ready(Err(_)) => return Poll::Ready(Next::End),
+                Poll::Pending => {}
+            }
+            listener.poll_accept(context).map(|accepted| match accepted {
+                Ok((stream, peer)) => Next::Connection(stream, peer),
+                Err(error) => Next::Failed(error),
+            })
+        })
+        .await
     }
 }
 

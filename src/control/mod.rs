@@ -18,7 +18,7 @@
 mod accept;
 pub mod admin;
 mod admin_client;
-mod listener;
+pub mod listener;
 mod overview;
 mod picture;
 pub mod probe;

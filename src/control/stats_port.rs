@@ -7,11 +7,12 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::listener::{self, Stop};
+use tokio::time::sleep;
+
+use super::listener::{self, Next, Stop, Stopped};
 use super::state::ControlState;
 
 /// How long one connection may take to read its object.
@@ -26,25 +27,37 @@ const UNASKED_BYTES: usize = 4096;
 #[must_use = "the port is closed when this is dropped"]
 pub struct StatsPortHandle {
     pub local_addr: SocketAddr,
-    stop: Stop,
+    stop: Option<Stop>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Listens on `listen` and serves on a thread of its own. Fails if the address can not be had.
-pub fn start(listen: SocketAddr, state: Arc<ControlState>) -> io::Result<StatsPortHandle> {
-    let listener = listener::bind("stats_listen", listen)?;
+/// Serves on a thread of its own.
+pub fn start(listener: TcpListener, state: Arc<ControlState>) -> io::Result<StatsPortHandle> {
+    listener.set_nonblocking(true)?;
     let local_addr = listener.local_addr()?;
-    let stop = Stop::new(&listener)?;
-    let stopped = stop.flag();
-    let thread = std::thread::Builder::new()
-        .name("corelay-stats".to_owned())
-        .spawn(move || serve(&listener, &state, &stopped))?;
-    Ok(StatsPortHandle { local_addr, stop, thread: Some(thread) })
+    let (stop, stopped) = listener::stop();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let run = move || {
+        if let Err(error) = runtime.block_on(serve(listener, &state, stopped)) {
+            state.log.error("stats port: not served", &[("error", &error)]);
+        }
+    };
+    let thread = std::thread::Builder::new().name("corelay-stats".to_owned()).spawn(run)?;
+    Ok(StatsPortHandle { local_addr, stop: Some(stop), thread: Some(thread) })
+}
+
+impl StatsPortHandle {
+    /// Lets nobody in any more; another process has the port.
+    pub fn close(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop.close();
+        }
+    }
 }
 
 impl Drop for StatsPortHandle {
     fn drop(&mut self) {
-        self.stop.stop();
+        self.stop = None;
         if let Some(thread) = self.thread.take() {
             // A panic of the thread has ended the process already.
             let _ = thread.join();
@@ -52,24 +65,34 @@ impl Drop for StatsPortHandle {
     }
 }
 
-fn serve(listener: &TcpListener, state: &ControlState, stopped: &AtomicBool) {
-    while !stopped.load(Ordering::SeqCst) {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                if let Err(error) = answer(stream, &state.twemproxy_json()) {
+/// The runtime waits for connections and for the end; who has come is served by blocking calls, one
+/// after the other.
+async fn serve(
+    listener: TcpListener,
+    state: &ControlState,
+    mut stopped: Stopped,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        match stopped.or_accept(&listener).await {
+            Next::Connection(stream, _) => {
+                let answered =
+                    stream.into_std().and_then(|stream| answer(stream, &state.twemproxy_json()));
+                if let Err(error) = answered {
                     state.log.debug("stats port: client not served", &[("error", &error)]);
                 }
             }
-            Err(_) if stopped.load(Ordering::SeqCst) => return,
-            Err(error) => {
+            Next::Failed(error) => {
                 state.log.warn("stats port: accept failed", &[("error", &error)]);
-                std::thread::park_timeout(ACCEPT_PAUSE);
+                sleep(ACCEPT_PAUSE).await;
             }
+            Next::Close | Next::End => return Ok(()),
         }
     }
 }
 
 fn answer(mut stream: TcpStream, json: &str) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
     #[expect(clippy::disallowed_methods, reason = "the control plane reads the clock")]
     let started = Instant::now();
     let mut left = json.as_bytes();

@@ -2,7 +2,8 @@
 //! unix path, where SO_REUSEPORT would not spread anything.
 //!
 //! Called at boot by `process`, before any core runs, so that all complaints come at once and on
-//! the terminal.
+//! the terminal. Sockets that an earlier process hands over (`handover`) are spread over the cores
+//! here, too.
 
 use std::fmt;
 use std::io;
@@ -163,6 +164,17 @@ fn bind_unix(
         .collect()
 }
 
+/// Spreads the sockets of one address, which another process listened on, over the cores. All of
+/// them are used: what waits in the queue of one that is closed is lost, and the kernel goes on
+/// putting connections into each that is open anywhere. Fewer than cores are shared.
+pub fn spread(sockets: &[OwnedFd], cores: usize) -> io::Result<Vec<Vec<OwnedFd>>> {
+    let mut by_core: Vec<Vec<OwnedFd>> = (0..cores).map(|_| Vec::new()).collect();
+    for at in 0..if sockets.is_empty() { 0 } else { cores.max(sockets.len()) } {
+        by_core[at % cores].push(sockets[at % sockets.len()].try_clone()?);
+    }
+    Ok(by_core)
+}
+
 /// Removes a socket file that nobody listens on any more.
 fn remove_stale(path: &Path) -> Result<(), Why> {
     let Ok(there) = std::fs::symlink_metadata(path) else { return Ok(()) };
@@ -295,6 +307,27 @@ mod tests {
         });
         bind(&config(vec![at]), 1).unwrap();
         leaving.join().unwrap();
+    }
+
+    #[test]
+    fn sockets_that_are_handed_over_are_all_used_whatever_the_number_of_cores() {
+        use std::os::unix::fs::MetadataExt as _;
+        let inode = |socket: &OwnedFd| {
+            std::fs::File::from(socket.try_clone().unwrap()).metadata().unwrap().ino()
+        };
+        for (had, has) in [(1, 1), (1, 3), (2, 3), (3, 2), (4, 1), (0, 2)] {
+            let old = bind(&config(vec![tcp("127.0.0.1:0")]), had).unwrap();
+            let old: Vec<OwnedFd> = old.into_iter().flatten().map(|it| it.socket).collect();
+            let by_core = spread(&old, has).unwrap();
+            assert_eq!(by_core.len(), has);
+            let mut used: Vec<u64> = by_core.iter().flatten().map(inode).collect();
+            assert!(had == 0 || by_core.iter().all(|of_core| !of_core.is_empty()));
+            used.sort_unstable();
+            used.dedup();
+            let mut all: Vec<u64> = old.iter().map(inode).collect();
+            all.sort_unstable();
+            assert_eq!(used, all, "{had} on {has}");
+        }
     }
 
     #[test]

@@ -59,6 +59,16 @@ impl Sockets {
         unsafe { self.ring.push(entry.user_data(token.to_user_data())) };
     }
 
+    /// Looks for connections that wait already, and goes on. The kernel wakes one of those who wait
+    /// for a connection: if that was another process, or another ring, that has given up by then,
+    /// nobody else hears of it.
+    pub fn accept_anew(&mut self, id: ListenerId) {
+        // Its completion arms it again.
+        if self.listeners.get(id.index()).is_some_and(|it| it.armed && it.wanted) {
+            self.cancel(Token { kind: Kind::Accept, index: id.0, generation: 0 });
+        }
+    }
+
     /// Accept no more. What the kernel has accepted already is still told.
     pub fn stop_accepting(&mut self, id: ListenerId) {
         let Some(listening) = self.listeners.get_mut(id.index()) else { return };
@@ -68,6 +78,11 @@ impl Sockets {
         } else {
             listening.fd = None;
         }
+    }
+
+    /// Whether the kernel may still hand over a connection.
+    pub fn is_accepting(&self) -> bool {
+        self.listeners.iter().any(|listening| listening.armed)
     }
 
     /// The socket of a listener that was not told to stop.

@@ -24,6 +24,7 @@ mod completions;
 pub mod descriptors;
 pub mod event;
 pub mod features;
+pub mod handover;
 pub mod listen;
 mod listening;
 pub mod memory;

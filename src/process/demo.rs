@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use super::HangUp;
+use super::{HangUp, Start};
 use crate::config::model::Config;
 use crate::config::{Complaint, Machine, parse_toml};
 use crate::control::reload::Source;
@@ -48,7 +48,7 @@ impl Drop for Directory {
 pub fn demo(options: &DemoOptions) -> ExitCode {
     match start(options) {
         Ok((config, _servers, _directory)) => {
-            super::run_with(config, no_file(), HangUp::Ends, show)
+            super::run_with(config, no_file(), Start::Fresh, HangUp::Ends, show)
         }
         Err(complaint) => super::complain(&[complaint]),
     }

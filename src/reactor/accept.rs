@@ -25,10 +25,12 @@ impl<H: Heart> Core<H> {
         let Some(door) = self.doors.get(listener.index()) else { return };
         let pool = door.pool;
         self.accept_failing = false;
-        if self.drain_until_us.is_some() {
-            return;
-        }
-        match self.balance.place(self.index) {
+        let place = match self.drain_until_us {
+            None => self.balance.place(self.index),
+            // It was accepted before the kernel heard that we let nobody in any more.
+            Some(_) => self.balance.place_here(self.index),
+        };
+        match place {
             Place::Here => self.open_client(pool, socket),
             Place::Nowhere => {
                 self.stats.core(CoreMetric::ClientsRefusedForDescriptors).add(1);
@@ -134,12 +136,21 @@ impl<H: Heart> Core<H> {
         }
     }
 
-    /// Accept nobody any more, and end when the last client has left or the grace is over.
+    /// Accept nobody any more, and end when the last client has left or the grace is over. May be
+    /// told again, with another grace.
     pub(super) fn drain(&mut self, grace_ms: u64) {
         let until = self.now.mono_us.saturating_add(grace_ms.saturating_mul(US_PER_MS));
         self.drain_until_us = Some(until);
         for door in &self.doors {
             self.sockets.stop_accepting(door.id);
+        }
+    }
+
+    /// While it drains: notes the moment from which on nobody is let in.
+    pub(super) fn look_whether_closed(&mut self) {
+        if self.drain_until_us.is_some() && !self.closed && !self.sockets.is_accepting() {
+            self.closed = true;
+            self.balance.close();
         }
     }
 }

@@ -4,7 +4,7 @@
 //! days. A core that holds more than the least loaded one passes a fresh connection on. The counts
 //! are the only memory that cores share and write to, at accept and close, never for a request.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crossbeam::utils::CachePadded;
 
@@ -13,6 +13,8 @@ use crossbeam::utils::CachePadded;
 pub struct Balance {
     clients: Box<[CachePadded<AtomicU32>]>,
     clients_max: usize,
+    /// Cores that let clients in, and may pass them on.
+    open: AtomicUsize,
 }
 
 /// What is to become of a fresh connection; a `Here` or `On` has been counted.
@@ -29,7 +31,7 @@ impl Balance {
     /// ([`clients_max`](crate::net::descriptors::clients_max)).
     pub fn new(cores: usize, clients_max: usize) -> Balance {
         let clients = (0..cores).map(|_| CachePadded::new(AtomicU32::new(0))).collect();
-        Balance { clients, clients_max }
+        Balance { clients, clients_max, open: AtomicUsize::new(cores) }
     }
 
     /// Finds a place for a connection that `core` has accepted, and counts it there at once, so
@@ -60,6 +62,32 @@ impl Balance {
         };
         self.arrive(to);
         place
+    }
+
+    /// The same for a core that drains: what it had accepted before it was told to stays with it.
+    pub fn place_here(&self, core: usize) -> Place {
+        let total: usize = (0..self.clients.len()).map(|core| self.clients(core) as usize).sum();
+        if total >= self.clients_max {
+            return Place::Nowhere;
+        }
+        self.arrive(core);
+        Place::Here
+    }
+
+    /// A core lets nobody in any more, and has passed on the last one. Once for each.
+    pub fn close(&self) {
+        // Release: whoever sees it sees whom that core has counted elsewhere before.
+        self.open.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Whether no core lets anybody in any more.
+    pub fn is_closed(&self) -> bool {
+        self.open.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether `core` may end for want of clients: it has none, and nobody passes one on to it.
+    pub fn is_over(&self, core: usize) -> bool {
+        self.is_closed() && self.clients(core) == 0
     }
 
     /// Counts a client on `core`.
@@ -105,6 +133,20 @@ mod tests {
         assert_eq!(balance.place(0), Place::Nowhere);
         balance.leave(1);
         assert_ne!(balance.place(0), Place::Nowhere);
+    }
+
+    #[test]
+    fn a_core_is_not_over_while_another_may_pass_a_client_on_to_it() {
+        let balance = Balance::new(2, 100);
+        balance.close();
+        assert!(!balance.is_over(1));
+        (0..3).for_each(|_| balance.arrive(0));
+        assert_eq!(balance.place(0), Place::On(1));
+        balance.close();
+        assert!(!balance.is_over(1), "one is on its way");
+        balance.leave(1);
+        assert!(balance.is_over(1) && !balance.is_over(0));
+        assert_eq!(balance.place_here(1), Place::Here);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::heart::Heart;
 use super::pace::Pace;
 use super::{CoreEvent, CoreSetup, EverySecond, Log};
 use crate::base::ids::ClientId;
-use crate::base::limits::{IDLE_TICK_MS, PASS_ON_BYTES};
+use crate::base::limits::{DRAIN_LOOK_MS, IDLE_TICK_MS, PASS_ON_BYTES};
 use crate::base::time::{Now, US_PER_MS};
 use crate::config::model::{Config, LogLevel};
 use crate::mailbox::{Letter, Mailbox, MailboxSender};
@@ -70,6 +70,8 @@ pub(super) struct Core<H> {
     pub(super) accept_failing: bool,
     /// No more clients; the end comes at this time, or when the last has left.
     pub(super) drain_until_us: Option<u64>,
+    /// It drains, and the kernel hands over no connection any more.
+    pub(super) closed: bool,
     pub(super) stopped: bool,
     pub(super) mailbox: Mailbox,
     pub(super) peers: Vec<MailboxSender>,
@@ -109,6 +111,7 @@ impl<H: Heart> Core<H> {
             accept_again_us: None,
             accept_failing: false,
             drain_until_us: None,
+            closed: false,
             stopped: false,
             mailbox: setup.mailbox,
             peers: setup.peers,
@@ -251,6 +254,7 @@ impl<H: Heart> Core<H> {
             Letter::Listen(listeners) => {
                 listeners.into_iter().for_each(|listener| self.open_door(listener));
             }
+            Letter::AcceptAnew => self.doors.iter().for_each(|it| self.sockets.accept_anew(it.id)),
             Letter::Drain { grace_ms } => self.drain(grace_ms),
             Letter::Stop => self.stopped = true,
         }
@@ -258,6 +262,7 @@ impl<H: Heart> Core<H> {
 
     fn on_time(&mut self) {
         self.end_farewells();
+        self.look_whether_closed();
         if self.accept_again_us.is_some_and(|at| at <= self.now.mono_us) {
             self.accept_again();
         }
@@ -362,10 +367,13 @@ impl<H: Heart> Core<H> {
     }
 
     fn is_over(&self) -> bool {
-        self.stopped
-            || self
-                .drain_until_us
-                .is_some_and(|until| until <= self.now.mono_us || self.heart.is_quiet())
+        let drained = |until| until <= self.now.mono_us || self.is_quiet();
+        self.stopped || self.drain_until_us.is_some_and(drained)
+    }
+
+    /// Nobody is here, and nobody comes.
+    fn is_quiet(&self) -> bool {
+        self.heart.is_quiet() && self.balance.is_over(self.index)
     }
 
     /// How long the core may sleep: until the next deadline, but not longer than a tick.
@@ -382,9 +390,11 @@ impl<H: Heart> Core<H> {
             Conn::Farewell(farewell) => farewell.deadline_us,
             _ => 0,
         });
-        for deadline in
-            [self.heart.next_deadline(), self.accept_again_us, self.drain_until_us, farewell]
-        {
+        // Nobody wakes it when the other cores have closed.
+        let alone = self.drain_until_us.filter(|_| self.heart.is_quiet());
+        let look = alone.map(|_| self.now.mono_us + DRAIN_LOOK_MS * US_PER_MS);
+        let (heart, again) = (self.heart.next_deadline(), self.accept_again_us);
+        for deadline in [heart, again, self.drain_until_us, farewell, look] {
             until = until.min(deadline.unwrap_or(u64::MAX));
         }
         until.saturating_sub(self.now.mono_us)

@@ -106,6 +106,28 @@ impl Proxy {
         since.elapsed()
     }
 
+    /// Another process takes over; gives the old one, which may still have clients.
+    pub fn upgrade(&mut self) -> Process {
+        let mut next = spawn_with(&self.config, &self.directory, &self.options, &["--take-over"]);
+        let took_over = format!("from_pid={}", self.process.id());
+        wait_until(PATIENCE, "the new process has taken over", || {
+            if let Some(status) = next.ended() {
+                panic!("it ended ({status}): {}", next.log_end());
+            }
+            next.log().contains(&took_over)
+        });
+        std::mem::replace(&mut self.process, next)
+    }
+
+    /// What a process says that can not take over.
+    pub fn refused_upgrade(&self) -> String {
+        let mut command = Command::new(binary());
+        command.args(["run", "--take-over", "-c"]).arg(&self.config);
+        let output = command.output().expect("corelay run");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     fn wait_ready(&mut self) {
         let connect = self.connector();
         wait_until(PATIENCE, "corelay answers PING", || {
@@ -215,6 +237,10 @@ impl Proxy {
 }
 
 fn spawn(config: &Path, directory: &TempDir, options: &Options) -> Process {
+    spawn_with(config, directory, options, &[])
+}
+
+fn spawn_with(config: &Path, directory: &TempDir, options: &Options, more: &[&str]) -> Process {
     let mut command = match options.launcher.split_first() {
         Some((launcher, args)) => {
             let mut command = Command::new(launcher);
@@ -223,7 +249,7 @@ fn spawn(config: &Path, directory: &TempDir, options: &Options) -> Process {
         }
         None => Command::new(binary()),
     };
-    command.arg("run").arg("-c").arg(config).current_dir(directory.path());
+    command.arg("run").arg("-c").arg(config).args(more).current_dir(directory.path());
     let log = directory.path().join("corelay.log");
     match &options.stderr {
         Some(stderr) => {

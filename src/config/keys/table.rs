@@ -16,7 +16,7 @@ use crate::config::names::{
 
 /// All keys, in the order of the sample file.
 #[rustfmt::skip]
-pub const KEYS: [Key; 74] = [
+pub const KEYS: [Key; 76] = [
     key(Proxy, "cores", Cores, Word("auto"),
         "CPUs, one reactor each: \"auto\" (all this process may run on), a count, or a list of CPU ids"),
     key(Proxy, "admin_listen", Address, Word("127.0.0.1:9180"),
@@ -27,6 +27,10 @@ pub const KEYS: [Key; 74] = [
         "least weight of what is logged"),
     key(Proxy, "log_file", Text, Word("stderr"),
         "path of the log, reopened on SIGHUP; \"stderr\": standard error"),
+    key(Proxy, "handover_socket", Text, Absent,
+        "path of the unix socket at which corelay run --take-over asks for the listeners; absent: none"),
+    key(Proxy, "handover_grace_ms", IntegerOrNone { min: 1, max: MS_MAX }, Is64(limits::HANDOVER_GRACE_MS),
+        "clients that stay so long with a process that was taken over are closed; \"none\": never"),
     key(Proxy, "core_buffer_max_bytes", within(1024 * KIB, TIB), size(limits::CORE_BUFFER_MAX_BYTES),
         "all buffers of one core; above it the client that holds most is closed, full lanes take no more"),
     key(Proxy, "spin_us", within(0, 1_000_000), Is64(0),

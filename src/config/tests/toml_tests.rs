@@ -7,7 +7,7 @@ use crate::config::model::{
 fn every_key_arrives() {
     let text = "[proxy]\ncores = [5, 0]\nadmin_listen = \"off\"\nstats_listen = \"front:22222\"\n\
         log_level = \"debug\"\nlog_file = \"/var/log/c\"\ncore_buffer_max_bytes = 1_073_741_824\n\
-        spin_us = 7\nbatch_us = 9\n"
+        spin_us = 7\nbatch_us = 9\nhandover_socket = \"/run/h.sock\"\nhandover_grace_ms = \"none\"\n"
         .to_owned()
         + &pool_with(
             "backlog = 9\ntcp_keepalive = false\nhash = \"murmur\"\nhash_tag = \"$$\"\n\
@@ -25,6 +25,8 @@ fn every_key_arrives() {
     assert_eq!(proxy.log_level, LogLevel::Debug);
     assert_eq!(proxy.log_file, Some("/var/log/c".into()));
     assert_eq!((proxy.spin_us, proxy.batch_us), (7, 9));
+    assert_eq!(proxy.handover_socket, Some("/run/h.sock".into()));
+    assert_eq!(proxy.handover_grace_ms, None);
     let pool = &loaded.config.pools[0];
     assert_eq!(pool.listen, [Listen::Tcp("127.0.0.1:6380".parse().unwrap())]);
     assert_eq!((pool.backlog, pool.tcp_keepalive), (9, false));

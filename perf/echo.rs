@@ -116,6 +116,7 @@ fn config(listen: Listen, cpus: &[usize]) -> Config {
             client_inflight_max: 1024,
             client_output_soft_bytes: 1 << 20,
             client_output_max_bytes: 1 << 28,
+            client_subscriptions_max: 1,
             request_args_max: 1 << 20,
             request_bytes_max: 1 << 29,
             bulk_bytes_max: 1 << 29,

@@ -9,7 +9,8 @@
 //! client is the ring of its replies to come, a *gather* one request in parts. A *watched* shard's
 //! primary is where Redis Sentinel says: *verified* when the node has said so too, *in doubt* when
 //! a connection to it was lost since; its requests are *held* meanwhile. A *replica* is *in sync* if
-//! it may be read from. Tests call a node, real or false, a *store*.
+//! it may be read from. A *topic* is what clients listen to: a channel, a pattern, a shard channel.
+//! Tests call a node, real or false, a *store*.
 //!
 //! # Floors
 //!
@@ -94,6 +95,7 @@
 //!                                             (if it may be: command::shape; else the lane is lost)
 //!        deliver ─▶ put_client                next in the client's order: out; else kept in its slot
 //!        gather_reply ─▶ complete             the last part merges them, and delivers
+//!        on_unpaired ─▶ on_message ─▶ spread  a message: to each client that listens to its topic
 //!
 //!  flush ─▶ send_output for each Relay::next_dirty
 //!    Relay::take_output ─▶ Sockets::send      one write for each connection and turn

@@ -129,6 +129,24 @@ pub const REPLICAS_MAX: usize = 16;
 /// Databases that SELECT accepts, default (as redis).
 pub const DATABASES: u32 = 16;
 
+// --- subscriptions ----------------------------------------------------------------------------
+
+/// Channels, patterns and shard channels of one client, default: a tenth of what a core may hold.
+pub const CLIENT_SUBSCRIPTIONS_MAX: usize = 100_000;
+/// All subscriptions of a core, bytes of memory: as many as a million of short names. They are not
+/// in `core_buffer_max_bytes`, for nobody could be closed to make room.
+pub const SUBSCRIPTIONS_MAX_BYTES: usize = 512 * 1024 * 1024;
+/// What a channel that somebody listens to takes beside its name, about …
+pub const TOPIC_BYTES: usize = 384;
+/// … and each that listens to it.
+pub const LISTENER_BYTES: usize = 64;
+/// A connection that subscribes, and on which nothing came for so long, is asked for a sign of
+/// life, ms: no request of anybody's would find it dead.
+pub const SUBSCRIBER_PING_MS: u64 = 5_000;
+/// What a redis-server refused to somebody who is subscribed already (it is busy with a script,
+/// say) is asked for again after so long, ms.
+pub const SUBSCRIBE_AGAIN_MS: u64 = 500;
+
 // --- scripts ----------------------------------------------------------------------------------
 
 /// Script bodies remembered by one core to answer NOSCRIPT.

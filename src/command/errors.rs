@@ -5,7 +5,7 @@
 //! turned to blanks and cut to [`QUOTED_BYTES_MAX`], so that no reply can be forged by a name.
 
 use crate::command::keys::KeysError;
-use crate::command::model::{Command, Counted, Keys, Refusal, Run};
+use crate::command::model::{Command, Counted, Keys, Refusal, Run, Special};
 use crate::resp::args::Request;
 use crate::resp::encode::error;
 
@@ -61,7 +61,9 @@ pub fn refused(command: &Command, refusal: Refusal, out: &mut Vec<u8>) {
 /// Inside MULTI, where the command can not be what it is outside.
 pub fn not_in_transaction(command: &Command, out: &mut Vec<u8>) {
     let why = match command.run {
-        Run::Local(_) => "it is answered by the proxy, not by a shard",
+        Run::Local(_) | Run::Special(Special::Subscribe(_) | Special::Unsubscribe(_)) => {
+            "it is answered by the proxy, not by a shard"
+        }
         _ => "it needs all shards, and a transaction is of one",
     };
     let text = format!(

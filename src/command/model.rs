@@ -167,6 +167,21 @@ pub enum Special {
     ConfigSet,
     /// SCRIPT KILL, FUNCTION KILL: past the lanes that the script holds up.
     Kill,
+    /// SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE.
+    Subscribe(TopicKind),
+    /// And their UN-forms.
+    Unsubscribe(TopicKind),
+}
+
+/// What can be subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicKind {
+    /// The messages of one channel.
+    Channel,
+    /// Those of all channels whose names match.
+    Pattern,
+    /// Those of SPUBLISH.
+    ShardChannel,
 }
 
 /// Answered by the proxy.
@@ -236,7 +251,7 @@ pub enum ClusterQuestion {
 /// Why a command is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Changes the state of the connection, which is shared (WATCH, SUBSCRIBE, MONITOR …).
+    /// Changes the state of the connection, which is shared (WATCH, SYNC …).
     ConnectionState,
     /// Is about one redis-server, not about the data (SHUTDOWN, REPLICAOF, DEBUG, ACL …): to be
     /// asked of that server itself.

@@ -127,6 +127,7 @@ pub struct PoolLimits {
     pub client_inflight_max: usize,
     pub client_output_soft_bytes: usize,
     pub client_output_max_bytes: usize,
+    pub client_subscriptions_max: usize,
     pub request_args_max: usize,
     pub request_bytes_max: usize,
     pub bulk_bytes_max: usize,

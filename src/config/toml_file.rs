@@ -290,6 +290,7 @@ fn pool_values(table: &Table<'_, '_>) -> PoolConfig {
             client_inflight_max: table.size("client_inflight_max"),
             client_output_soft_bytes: table.size("client_output_soft_bytes"),
             client_output_max_bytes: table.size("client_output_max_bytes"),
+            client_subscriptions_max: table.size("client_subscriptions_max"),
             request_args_max: table.size("request_args_max"),
             request_bytes_max: table.size("request_bytes_max"),
             bulk_bytes_max: table.size("bulk_bytes_max"),

@@ -152,6 +152,7 @@ fn pool_value(pool: &PoolConfig, name: &str) -> Option<String> {
         "client_inflight_max" => limits.client_inflight_max.to_string(),
         "client_output_soft_bytes" => limits.client_output_soft_bytes.to_string(),
         "client_output_max_bytes" => limits.client_output_max_bytes.to_string(),
+        "client_subscriptions_max" => limits.client_subscriptions_max.to_string(),
         "request_args_max" => limits.request_args_max.to_string(),
         "request_bytes_max" => limits.request_bytes_max.to_string(),
         "bulk_bytes_max" => limits.bulk_bytes_max.to_string(),

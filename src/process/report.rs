@@ -49,11 +49,16 @@ fn write(logger: &Logger, config: &Config, core: &str, report: &Report) {
             let (pool, shard) = names(config, *pool, *shard);
             logger.info("lane up", &[("pool", &pool), ("shard", &shard), ("core", &core)]);
         }
-        Report::LaneDown { pool, shard, why } => {
+        Report::LaneDown { pool, shard, why }
+        | Report::SubscriptionRefused { pool, shard, why } => {
+            let what = match report {
+                Report::LaneDown { .. } => "lane down",
+                _ => "subscription refused, to be tried again",
+            };
             let (pool, shard) = names(config, *pool, *shard);
             let fields: [Field<'_>; 4] =
                 [("pool", &pool), ("shard", &shard), ("core", &core), ("why", &why)];
-            logger.event(LogLevel::Warn, "lane down", &fields);
+            logger.event(LogLevel::Warn, what, &fields);
         }
         Report::ReplicaUp { pool, shard, node } => {
             let (pool, shard) = names(config, *pool, *shard);

@@ -144,6 +144,12 @@ pub enum Report {
         peer: String,
         bytes: usize,
     },
+    /// What clients are subscribed to, a fresh connection could not subscribe to: it tries again.
+    SubscriptionRefused {
+        pool: PoolId,
+        shard: ShardId,
+        why: String,
+    },
     /// The primary of a watched shard is in doubt: a connection to it was lost, or it refuses. No
     /// connection is made to it until a topology with a number above `verified` comes. Said once
     /// for each such number, and now and then `again` as long as none comes.

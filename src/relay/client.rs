@@ -3,18 +3,22 @@
 use crate::base::buffer::{ChunkPool, Outbox};
 use crate::base::ids::{ClientId, PoolId};
 use crate::base::limits::HELD_BACK_BYTES_MAX;
-use crate::relay::Relay;
-use crate::relay::api::Peer;
+use crate::base::time::Now;
+use crate::relay::api::{ClientEnd, CoreIdentity, Peer, Report};
 use crate::relay::blocking::Blocked;
 use crate::relay::large::Large;
 use crate::relay::order::Order;
 use crate::relay::private::Loan;
+use crate::relay::query;
 use crate::relay::recent::Recent;
+use crate::relay::subscribe::Subscriber;
 use crate::relay::transaction::Transaction;
 use crate::relay::wait::Writes;
+use crate::relay::{Relay, admit};
 use crate::resp::Protocol;
 use crate::resp::args::ArgRange;
 use crate::resp::request::RequestParser;
+use crate::stats::cells::PoolMetric;
 
 /// A downstream connection. An idle one owns no buffer: `tail`, `tail_args`, `order` and `outbox`
 /// give their memory back when they run empty.
@@ -66,6 +70,14 @@ pub(super) struct Client {
     pub(super) blocked: Option<Box<Blocked>>,
     /// Where reads go to replicas.
     pub(super) recent: Recent,
+    /// Part of a long reply has been sent, and the rest has not come yet.
+    pub(super) streaming: bool,
+    /// Pushes wait until all replies to come have left: it has not heard yet that it is
+    /// subscribed, or that it speaks another version.
+    pub(super) unsaid: bool,
+    /// Pushes that could not go out at once: see `messages`.
+    pub(super) pushes: Option<Box<Outbox>>,
+    pub(super) subscriber: Option<Box<Subscriber>>,
 
     /// CLIENT ID: unique over all cores, see `query::client_number`.
     pub(super) number: u64,
@@ -102,8 +114,8 @@ pub(super) enum Stall {
     Output,
     /// The lane with this index is full.
     Lane(u32),
-    /// It goes to other lanes: what it asked for on the old ones (or of a replica) has to be done
-    /// before.
+    /// What it asked for has to be done before anything else is: it goes to other lanes (or was at
+    /// a replica), or it subscribes, and so may become one that may ask for nothing else.
     Lanes,
     /// Other cores were asked on its behalf.
     Cores,
@@ -172,6 +184,10 @@ impl Client {
             loan: Loan::None,
             blocked: None,
             recent: Recent::default(),
+            streaming: false,
+            unsaid: false,
+            pushes: None,
+            subscriber: None,
             number,
             opened_us: now_us,
             heard_us: now_us,
@@ -202,6 +218,9 @@ impl Client {
     /// Gives back what its buffers are made of.
     pub(super) fn give_chunks(&mut self, chunks: &mut ChunkPool) {
         self.outbox.clear(chunks);
+        if let Some(pushes) = &mut self.pushes {
+            pushes.clear(chunks);
+        }
         if let Some(large) = &mut self.large {
             large.parts.clear(chunks);
         }
@@ -210,11 +229,93 @@ impl Client {
         }
     }
 
+    /// What it is subscribed to: channels, patterns and shard channels.
+    pub(super) fn subscriptions(&self) -> [u32; 3] {
+        self.subscriber.as_ref().map_or([0; 3], |subscriber| subscriber.counts)
+    }
+
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.subscriptions() != [0; 3]
+    }
+
     pub(super) fn names_mut(&mut self) -> &mut Names {
         self.names.get_or_insert_default()
     }
 
     pub(super) fn name(&self) -> &[u8] {
         self.names.as_ref().map_or(&[], |names| &names.name)
+    }
+}
+
+impl Relay {
+    /// A fresh connection. `Err`: send these bytes and close; there is no client.
+    pub fn on_client_open(
+        &mut self,
+        pool: PoolId,
+        peer: Peer,
+        now: Now,
+    ) -> Result<ClientId, &'static [u8]> {
+        let connections = self.stats.pool(pool, PoolMetric::ClientConnections);
+        let max = self.pool(pool).config.limits.client_connections_max;
+        // The bound is the pool's: each core keeps its share of it.
+        let share = max.div_ceil(usize::from(self.identity.cores));
+        if max > 0 && connections.get() >= share as u64 {
+            self.stats.pool(pool, PoolMetric::ClientsRefused).add(1);
+            return Err(b"-ERR max number of clients reached\r\n");
+        }
+        connections.add(1);
+        self.stats.pool(pool, PoolMetric::ClientConnectionsTotal).add(1);
+        self.clients_opened += 1;
+        let CoreIdentity { core, cores } = self.identity;
+        let number = query::client_number(self.clients_opened, core, cores);
+        let mut client = Client::new(pool, number, peer, now.mono_us);
+        let (protocol, database) = (Protocol::Resp2, self.pool(pool).config.database);
+        client.database = database;
+        client.authenticated = self.pool(pool).config.client_password.is_none();
+        client.lane_set = self.lane_set(pool, protocol, database);
+        let (index, generation) = self.clients.insert(client);
+        Ok(ClientId { index, generation })
+    }
+
+    /// Exactly once for each client; its id is dead afterwards. What it asked for and was not sent
+    /// yet is sent all the same (it was taken in); the replies are dropped.
+    pub fn on_client_closed(&mut self, id: ClientId, end: ClientEnd, now: Now) {
+        let Some(mut client) = self.clients.remove(id.index, id.generation) else { return };
+        if client.monitors {
+            self.end_monitor(id);
+        }
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(client.buffered_bytes());
+        client.give_chunks(&mut self.chunks);
+        client.order.clear();
+        client.order.give_ring(&mut self.rings);
+        if let Some(subscriber) = client.subscriber.take() {
+            self.forget_subscriber(client.pool, *subscriber);
+        }
+        self.stats.pool(client.pool, PoolMetric::ClientConnections).sub(1);
+        match end {
+            ClientEnd::Eof => self.stats.pool(client.pool, PoolMetric::ClientEof).add(1),
+            ClientEnd::Error(_) => self.stats.pool(client.pool, PoolMetric::ClientErr).add(1),
+            ClientEnd::Asked => {}
+        }
+        if client.blocked.is_some() {
+            self.stats.pool(client.pool, PoolMetric::BlockedClients).sub(1);
+        }
+        if client.loan != Loan::None {
+            self.end_loan(id, client.pool, client.loan, now);
+        }
+    }
+
+    /// Closes a client that holds too many bytes.
+    pub(super) fn close_for_output(&mut self, id: ClientId) {
+        let Some(client) = self.live_client(id) else { return };
+        let (pool, bytes) = (client.pool, client.buffered_bytes());
+        let subscribed = client.is_subscribed();
+        let peer = admit::peer_text(client);
+        self.stats.pool(pool, PoolMetric::ClientsClosedForOutput).add(1);
+        if subscribed {
+            self.stats.pool(pool, PoolMetric::SubscribersClosedForOutput).add(1);
+        }
+        self.reports.push_back(Report::ClientClosedForOutput { pool, peer, bytes });
+        self.drop_client(id);
     }
 }

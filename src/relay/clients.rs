@@ -199,16 +199,29 @@ pub(super) fn is_name(name: &[u8]) -> bool {
     name.len() <= CLIENT_NAME_BYTES_MAX && name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
+/// As redis writes them; `N` is none of all.
+fn flags(client: &Client) -> String {
+    let all = [
+        (client.monitors, 'O'),
+        (client.is_subscribed(), 'P'),
+        (client.transaction.is_some(), 'x'),
+        (client.blocks(), 'b'),
+    ];
+    let flags: String = all.iter().filter(|(is, _)| *is).map(|(_, flag)| *flag).collect();
+    if flags.is_empty() { "N".to_owned() } else { flags }
+}
+
 /// One line of CLIENT LIST, with those of redis' fields that have a meaning here.
 fn write_line(client: &Client, now: Now, out: &mut String) {
     let none = Names::default();
     let names = client.names.as_deref().unwrap_or(&none);
     let queued = client.transaction.as_deref();
+    let [channels, patterns, shard_channels] = client.subscriptions();
     // Writing to a string does not fail.
     let _ = writeln!(
         out,
-        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 \
-         multi={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} \
+        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={channels} \
+         psub={patterns} ssub={shard_channels} multi={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} \
          tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
         client.number,
         peer_address(&client.peer),
@@ -216,12 +229,7 @@ fn write_line(client: &Client, now: Now, out: &mut String) {
         String::from_utf8_lossy(&names.name),
         now.mono_us.saturating_sub(client.opened_us) / US_PER_S,
         now.mono_us.saturating_sub(client.heard_us) / US_PER_S,
-        match (client.monitors, client.blocks()) {
-            (true, _) => "O",
-            (false, true) => "b",
-            (false, false) if queued.is_some() => "x",
-            (false, false) => "N",
-        },
+        flags(client),
         client.database,
         queued.map_or(-1, |queued| queued.count as i64),
         client.tail.len(),

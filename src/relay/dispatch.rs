@@ -54,11 +54,15 @@ impl Relay {
             _ => return self.refuse(id, NOAUTH),
         };
         client.last_command = command.name;
+        let subscriber = client.subscriber.is_some();
         if !authenticated && !command.flags.contains(Flags::NO_AUTH) {
             return self.refuse(id, NOAUTH);
         }
         if !command.arity_ok(request.len()) {
             return self.reject_arity(id, command);
+        }
+        if subscriber && self.is_kept_from(id, command) {
+            return Outcome::Done;
         }
         if command.dangerous
             && self.pool(pool).config.dangerous_commands == DangerousCommands::Refuse
@@ -126,6 +130,8 @@ impl Relay {
             Special::ConfigGet => self.config_get(id, command, request, now),
             Special::ConfigSet => self.config_set(id, command, request, now),
             Special::Kill => self.kill_script(id, command, request, now),
+            Special::Subscribe(kind) => self.subscribe(id, kind, request, now),
+            Special::Unsubscribe(kind) => self.unsubscribe(id, kind, request),
         }
     }
 

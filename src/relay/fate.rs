@@ -66,6 +66,8 @@ pub(super) fn repeat_of(mut bytes: &[u8]) -> Repeat {
 /// What had become of a lost connection's requests.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lost {
+    /// Its hand-shake was over.
+    pub(super) stood: bool,
     pub(super) sent: usize,
     pub(super) expired: usize,
     /// Half of the first one's reply has been passed on.

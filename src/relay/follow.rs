@@ -24,6 +24,7 @@ use crate::relay::lanes::Loss;
 use crate::relay::plants::{Plant, planted};
 use crate::relay::pool::Pool;
 use crate::resp::encode;
+use crate::route::Rules;
 use crate::stats::cells::{CoreMetric, ShardMetric};
 use crate::topology::{NodeEndpoint, Topology};
 
@@ -33,7 +34,7 @@ impl Relay {
         if topology.epoch <= self.topology.epoch {
             return;
         }
-        let moved = self.take_config(&topology.config);
+        let (moved, rerouted) = self.take_config(&topology.config);
         self.leave_moved_primaries(&topology, now);
         let old = std::mem::replace(&mut self.topology, topology);
         self.stats.core(CoreMetric::TopologyEpoch).set(self.topology.epoch);
@@ -75,21 +76,26 @@ impl Relay {
         if self.reads_replicas {
             self.follow_replicas(now);
         }
+        rerouted.into_iter().for_each(|pool| self.move_topics(pool, now));
         self.preconnect(now);
         self.serve_all_private(now);
     }
 
-    /// From now on `next` counts. Gives the shards that have another address in it.
-    fn take_config(&mut self, next: &Arc<Config>) -> Vec<(PoolId, ShardId)> {
+    /// From now on `next` counts. Gives the shards that have another address in it, and the pools
+    /// whose keys are placed otherwise.
+    fn take_config(&mut self, next: &Arc<Config>) -> (Vec<(PoolId, ShardId)>, Vec<PoolId>) {
+        let (mut moved, mut rerouted) = (Vec::new(), Vec::new());
         if Arc::ptr_eq(&self.config, next) {
-            return Vec::new();
+            return (moved, rerouted);
         }
         self.config = next.clone();
-        let mut moved = Vec::new();
         for (number, config) in (0..).zip(&next.pools) {
             let id = PoolId(number);
             let Some(pool) = self.pools.get_mut(id.index()) else { break };
             let before = pool.take(config);
+            if Rules::from(&*before) != Rules::from(&**config) {
+                rerouted.push(id);
+            }
             let shards = (0..).zip(before.shards.iter().zip(&config.shards));
             let changed = shards.filter(|(_, (before, now))| before.address != now.address);
             moved.extend(changed.map(|(shard, _)| (id, ShardId(shard))));
@@ -104,7 +110,7 @@ impl Relay {
         (self.sweep_us, self.idle_sweep_us) = (0, 0);
         self.lanes.iter_mut().for_each(|lane| lane.fence.due_us = 0);
         (0..self.lanes.len() as u32).for_each(|index| self.release_feeders(index));
-        moved
+        (moved, rerouted)
     }
 
     /// Who was asked for a password that is no longer wanted need not give it. (Who came in without
@@ -174,6 +180,7 @@ impl Relay {
         lane.expired = lane.expired.saturating_sub(owed.len());
         lane.failures = 0;
         self.end_connection(index, connected);
+        self.forget_subscriptions(index);
         self.connect_lane(index, now.mono_us);
         self.scripts.forget_loaded(pool, shard);
         if let Some(Target::Client { client, .. }) = streaming {

@@ -7,7 +7,7 @@ use crate::base::ids::LaneId;
 use crate::base::time::{Now, US_PER_MS};
 use crate::config::model::PoolConfig;
 use crate::relay::api::{Dirty, Report};
-use crate::relay::lane::{CONTROL, Lane, LaneState};
+use crate::relay::lane::{Lane, LaneState};
 use crate::relay::lanes::Loss;
 use crate::relay::{Relay, replicas, verify};
 use crate::resp::{Protocol, encode, value};
@@ -93,7 +93,14 @@ impl Relay {
         if lane.private.is_some() {
             return self.private_ready(index, now);
         }
+        self.end_greeting(index, now);
+    }
+
+    /// The hand-shake of a lane is over: what it is there for begins.
+    fn end_greeting(&mut self, index: u32, now: Now) {
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         let (pool, shard) = (lane.pool, lane.shard);
+        let (watched, subscribes) = (lane.is_watched(), lane.subscriber.is_some());
         lane.state = LaneState::Ready;
         let node = lane.replica.as_ref().map(|replica| replica.endpoint.to_string());
         if !std::mem::take(&mut lane.why).is_empty() {
@@ -103,8 +110,15 @@ impl Relay {
             });
         }
         if watched {
-            return self.begin_watched(index, now);
+            self.begin_watched(index, now);
         }
+        if subscribes {
+            return self.begin_subscriber(index, now);
+        }
+        if watched {
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         let timeout_ms = self.pools[pool.index()].config.timeout_ms;
         if let (Some(token), Some(timeout_ms)) = (lane.inflight.front(), timeout_ms) {
             self.sweep_us = self.sweep_us.min(token.since_us + timeout_ms * US_PER_MS);
@@ -126,6 +140,7 @@ fn number_left(watched: bool) -> u8 {
 /// clients, protected mode) can not be taken for a client's reply. Gives their number.
 fn write(lane: &mut Lane, config: &PoolConfig, core: u16) -> u8 {
     let watched = lane.is_watched();
+    let database = lane.database_to_select();
     let out = &mut lane.greeting;
     out.clear();
     let mut replies = 2;
@@ -151,8 +166,8 @@ fn write(lane: &mut Lane, config: &PoolConfig, core: u16) -> u8 {
         }
         (Protocol::Resp2, None) => {}
     }
-    if !matches!(lane.database, 0 | CONTROL) {
-        encode::request(out, &[b"SELECT", lane.database.to_string().as_bytes()]);
+    if let Some(database) = database {
+        encode::request(out, &[b"SELECT", database.to_string().as_bytes()]);
         replies += 1;
     }
     if lane.private.is_some() {

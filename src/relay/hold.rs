@@ -182,7 +182,8 @@ impl Relay {
         let (pool, shard) = (lane.pool, lane.shard);
         // What follows from an answer to one of its requests waits behind the others.
         lane.state = LaneState::Stopped;
-        if self.topology.shard(pool, shard).is_some_and(|shard| shard.paused) {
+        let paused = self.topology.shard(pool, shard).is_some_and(|shard| shard.paused);
+        if paused && lane.subscriber.is_none() {
             self.begin_wait(index, now.mono_us);
             return self.fail_unkept(index, now);
         }
@@ -250,10 +251,16 @@ impl Relay {
         lane.state = LaneState::Held;
         let (pool, shard) = (lane.pool, lane.shard);
         let why = lane.why.clone();
+        let (is_subscriber, stood) = (lane.subscriber.is_some(), lost.stood);
         self.begin_wait(index, now.mono_us);
         match loss {
             // It is there, and says no to this lane only: that of a database it has not, say.
             Loss::TurnedAway => self.schedule_reconnect(index, false, now),
+            // No request was on it. (A redis-server closes one that does not keep up.) Whether there
+            // is a primary the next connection tells: ROLE is asked on it, and none is in doubt.
+            _ if stood && is_subscriber && loss != Loss::Moved => {
+                self.schedule_reconnect(index, true, now);
+            }
             _ => self.doubt(pool, shard, (loss != Loss::Moved).then_some(&why), now),
         }
         let replay = self.pools[pool.index()].config.replay;
@@ -290,6 +297,9 @@ impl Relay {
     /// The time of the outage is over: what waits on this lane is answered.
     pub(super) fn fail_held(&mut self, index: u32, now: Now) {
         let Some(lane) = self.lanes.get(index as usize) else { return };
+        if lane.subscriber.is_some() {
+            return self.fail_waiters(index);
+        }
         let (pool, shard, sent) = (lane.pool, lane.shard, lane.sent);
         let mut failures =
             self.sift(index, |at, _, _| if at < sent { Ok(()) } else { Err(Failure::Expired) });

@@ -12,12 +12,15 @@ use crate::relay::hold::Watch;
 use crate::relay::private::Private;
 use crate::relay::replicas::ReplicaLane;
 use crate::relay::step::Fence;
+use crate::relay::subscriber::Subscriptions;
 use crate::resp::Protocol;
 use crate::resp::reply::ReplyScanner;
 
 /// In the place of a database: lanes for what must get past the requests of the others, opened when
 /// first needed. They select nothing: a redis that is busy with a script would refuse it.
 pub(super) const CONTROL: u32 = u32::MAX;
+/// The same for the lanes that subscribe: one for each node, whatever number of clients listens.
+pub(super) const SUBSCRIBER: u32 = u32::MAX - 1;
 
 /// The lane keeps its place in `Relay::lanes` for ever; its connections come and go, each under
 /// the next generation.
@@ -74,6 +77,8 @@ pub(super) struct Lane {
     pub(super) private: Option<Box<Private>>,
     /// Of a lane to a replica.
     pub(super) replica: Option<Box<ReplicaLane>>,
+    /// Of a lane that subscribes, and has nothing else in flight.
+    pub(super) subscriber: Option<Box<Subscriptions>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +181,13 @@ impl Lane {
             watch: None,
             private: None,
             replica: None,
+            subscriber: (database == SUBSCRIBER).then(Box::default),
         }
+    }
+
+    /// The database of its requests, if they have one that a fresh connection has not.
+    pub(super) fn database_to_select(&self) -> Option<u32> {
+        (!matches!(self.database, 0 | CONTROL | SUBSCRIBER)).then_some(self.database)
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -3,7 +3,7 @@
 use crate::base::ids::{ClientId, PoolId, ShardId};
 use crate::relay::Relay;
 use crate::relay::hold::Watch;
-use crate::relay::lane::{CONTROL, Lane};
+use crate::relay::lane::{CONTROL, Lane, SUBSCRIBER};
 use crate::relay::pool::{LaneSet, Pool};
 use crate::relay::replicas::Replicas;
 use crate::resp::Protocol;
@@ -26,8 +26,11 @@ impl Relay {
             return *set;
         }
         let Pool { config, first_hold, reads, .. } = &self.pools[pool.index()];
-        let reads_replicas = reads.any_replica() && database != CONTROL;
-        let lanes_per_node = config.lanes_per_node.max(1) as u32;
+        let reads_replicas = reads.any_replica() && !matches!(database, CONTROL | SUBSCRIBER);
+        let lanes_per_node = match database {
+            SUBSCRIBER => 1,
+            _ => config.lanes_per_node.max(1) as u32,
+        };
         let first = self.lanes.len() as u32;
         for shard in 0..config.shards.len() as u16 {
             for _ in 0..lanes_per_node {

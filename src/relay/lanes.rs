@@ -339,6 +339,7 @@ impl Relay {
         let streaming =
             (lane.flow == Flow::Stream).then(|| lane.inflight.front().copied()).flatten();
         let lost = Lost {
+            stood: lane.is_greeted(),
             sent: lane.sent,
             expired: lane.expired,
             streaming: streaming.is_some(),
@@ -366,6 +367,13 @@ impl Relay {
             self.schedule_reconnect(index, connected, now);
         }
         self.release_feeders(index);
+        if self.lanes[index as usize].subscriber.is_some() {
+            self.forget_subscriptions(index);
+            if !watched {
+                self.fail_waiters(index);
+            }
+            return;
+        }
         if orphans.is_empty() {
             return;
         }

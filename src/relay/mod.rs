@@ -64,6 +64,7 @@ mod large;
 mod large_tests;
 mod lending;
 mod local;
+mod messages;
 mod monitor;
 #[cfg(test)]
 mod monitor_tests;
@@ -123,8 +124,15 @@ mod split;
 mod step;
 #[cfg(test)]
 mod step_tests;
+mod subscribe;
+#[cfg(test)]
+mod subscribe_tests;
+mod subscriber;
+#[cfg(test)]
+mod subscriber_tests;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod transaction;
 #[cfg(test)]
 mod transaction_tests;
@@ -139,6 +147,9 @@ mod wait_tests;
 mod world;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
+mod world_messages;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 mod world_queue;
 #[cfg(any(test, fuzzing))]
 mod world_queues;
@@ -151,12 +162,11 @@ use crate::base::ids::{ClientId, LaneId, PoolId};
 use crate::base::slab::Slab;
 use crate::base::time::Now;
 use crate::config::model::Config;
-use crate::resp::Protocol;
 use crate::resp::args::ArgRange;
 use crate::stats::cells::{CoreMetric, CoreStats, PoolMetric};
 use crate::stats::latency::LatencyRecorder;
 use crate::topology::Topology;
-use api::{Ask, ClientEnd, CoreIdentity, Dirty, Peer, Report, Shared};
+use api::{Ask, CoreIdentity, Dirty, Report, Shared};
 use client::{Client, Phase, Stall};
 use cores::Queued;
 use gather::Gather;
@@ -164,10 +174,12 @@ use hold::Hold;
 use lane::Lane;
 use monitor::{Monitor, Viewer};
 use pool::{LaneSet, Pool};
-use private::{Loan, Privates};
+use private::Privates;
 use random::Random;
 use scripts::Scripts;
 use spares::give_spare;
+use subscribe::Joining;
+use topics::Topics;
 
 /// All state of one core's clients and lanes.
 #[derive(Debug)]
@@ -199,6 +211,8 @@ pub struct Relay {
     clients: Slab<Client>,
     /// Requests that wait for several replies, or for one that is not passed on as it is.
     gathers: Slab<Gather>,
+    topics: Topics,
+    joinings: Slab<Joining>,
     scripts: Scripts,
     /// Queries of clients here to other cores.
     queries: VecDeque<Queued>,
@@ -281,6 +295,8 @@ impl Relay {
             detours: reads_replicas,
             clients: Slab::default(),
             gathers: Slab::default(),
+            topics: Topics::default(),
+            joinings: Slab::default(),
             scripts: Scripts::default(),
             queries: VecDeque::new(),
             overseen: reads_replicas,
@@ -313,35 +329,6 @@ impl Relay {
         relay
     }
 
-    /// A fresh connection. `Err`: send these bytes and close; there is no client.
-    pub fn on_client_open(
-        &mut self,
-        pool: PoolId,
-        peer: Peer,
-        now: Now,
-    ) -> Result<ClientId, &'static [u8]> {
-        let connections = self.stats.pool(pool, PoolMetric::ClientConnections);
-        let max = self.pool(pool).config.limits.client_connections_max;
-        // The bound is the pool's: each core keeps its share of it.
-        let share = max.div_ceil(usize::from(self.identity.cores));
-        if max > 0 && connections.get() >= share as u64 {
-            self.stats.pool(pool, PoolMetric::ClientsRefused).add(1);
-            return Err(b"-ERR max number of clients reached\r\n");
-        }
-        connections.add(1);
-        self.stats.pool(pool, PoolMetric::ClientConnectionsTotal).add(1);
-        self.clients_opened += 1;
-        let CoreIdentity { core, cores } = self.identity;
-        let number = query::client_number(self.clients_opened, core, cores);
-        let mut client = Client::new(pool, number, peer, now.mono_us);
-        let (protocol, database) = (Protocol::Resp2, self.pool(pool).config.database);
-        client.database = database;
-        client.authenticated = self.pool(pool).config.client_password.is_none();
-        client.lane_set = self.lane_set(pool, protocol, database);
-        let (index, generation) = self.clients.insert(client);
-        Ok(ClientId { index, generation })
-    }
-
     /// `bytes` of what `take_output` gave have gone to the kernel.
     pub fn on_client_sent(&mut self, id: ClientId, bytes: usize) {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
@@ -352,31 +339,6 @@ impl Relay {
         if client.stall == Some(Stall::Output) && !client.resuming {
             client.resuming = true;
             self.resumable.push(id);
-        }
-    }
-
-    /// Exactly once for each client; its id is dead afterwards. What it asked for and was not sent
-    /// yet is sent all the same (it was taken in); the replies are dropped.
-    pub fn on_client_closed(&mut self, id: ClientId, end: ClientEnd, now: Now) {
-        let Some(mut client) = self.clients.remove(id.index, id.generation) else { return };
-        if client.monitors {
-            self.end_monitor(id);
-        }
-        self.buffered_bytes = self.buffered_bytes.saturating_sub(client.buffered_bytes());
-        client.give_chunks(&mut self.chunks);
-        client.order.clear();
-        client.order.give_ring(&mut self.rings);
-        self.stats.pool(client.pool, PoolMetric::ClientConnections).sub(1);
-        match end {
-            ClientEnd::Eof => self.stats.pool(client.pool, PoolMetric::ClientEof).add(1),
-            ClientEnd::Error(_) => self.stats.pool(client.pool, PoolMetric::ClientErr).add(1),
-            ClientEnd::Asked => {}
-        }
-        if client.blocked.is_some() {
-            self.stats.pool(client.pool, PoolMetric::BlockedClients).sub(1);
-        }
-        if client.loan != Loan::None {
-            self.end_loan(id, client.pool, client.loan, now);
         }
     }
 

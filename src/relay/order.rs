@@ -120,6 +120,16 @@ impl Order {
         seq
     }
 
+    /// As [`push`](Order::push), of a reply that is heard whatever was said by CLIENT REPLY: as redis
+    /// has it for subscriptions.
+    pub(super) fn push_heard(&mut self, rings: &mut Rings) -> u32 {
+        let replies = std::mem::take(&mut self.replies);
+        let seq = self.push(rings);
+        self.replies = replies;
+        self.spend_skip();
+        seq
+    }
+
     /// What becomes of the replies to all requests that come from now on.
     pub(super) fn set_replies(&mut self, replies: Replies) {
         self.replies = replies;

@@ -3,16 +3,16 @@
 use crate::base::ids::{ClientId, LaneId, PoolId};
 use crate::base::limits::REPLY_STREAM_BYTES;
 use crate::base::time::Now;
-use crate::relay::api::{Ask, Dirty, Report};
+use crate::relay::api::{Ask, Dirty};
 use crate::relay::block::Fit;
 use crate::relay::client::{Client, Phase, Stall};
 use crate::relay::lane::{Flow, LaneState, NEVER_US, Target, Token};
 use crate::relay::order::{EARLY_REPLY_BYTES_MAX, Ready, Replies};
 use crate::relay::plants::{Plant, planted};
 use crate::relay::pool::Pool;
-use crate::relay::{Relay, admit, give_spare, step};
+use crate::relay::{Relay, give_spare, step};
 use crate::resp::reply::Scanned;
-use crate::stats::cells::{PoolMetric, ShardMetric};
+use crate::stats::cells::ShardMetric;
 
 /// A whole reply: lent where it lies in the receive buffer, or owned if it had to be collected.
 pub(super) enum Reply<'a> {
@@ -128,8 +128,7 @@ impl Relay {
             lane.inflight.swap(0, 1);
         }
         let Some(token) = lane.inflight.pop_front_if(|_| sent > 0) else {
-            self.desynchronised(index, "a reply that nobody asked for", now);
-            return;
+            return self.on_unpaired(index, (kind, reply.bytes()), now);
         };
         if !lane.kinds.and(token.asked.kinds).has(kind) {
             match step::look_closer(lane, token.asked, flow, (kind, reply.bytes())) {
@@ -167,7 +166,7 @@ impl Relay {
                     Flow::Collect => self.deliver(client, seq, reply),
                     Flow::Stream => {
                         self.stream(client, piece);
-                        self.end_first_slot(client);
+                        self.end_stream(client);
                     }
                     Flow::Drop => self.swallow(client, seq),
                 }
@@ -203,6 +202,7 @@ impl Relay {
             _ if !lane.is_greeted() => None,
             _ if lane.scanner.kind() == Some(b'>') => Some(Target::Nobody),
             Some(token) => Some(token.target),
+            None if lane.subscriber.is_some() => None,
             None => {
                 self.desynchronised(index, "a reply that nobody asked for", now);
                 return;
@@ -246,13 +246,12 @@ impl Relay {
 
     /// A long reply is under way: if it is the client's next, its bytes go out as they come.
     fn begin_stream(&mut self, index: u32, client: ClientId, seq: u32) {
-        let first = match self.live_client(client) {
-            Some(state) if !state.order.is_muted(seq) => state.order.is_first(seq),
-            _ => return self.drop_rest(index),
-        };
-        if !first {
+        let wanted = self.live_client(client).filter(|client| !client.order.is_muted(seq));
+        let Some(state) = wanted else { return self.drop_rest(index) };
+        if !state.order.is_first(seq) {
             return; // it is collected until those before it have left
         }
+        state.streaming = true;
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         lane.flow = Flow::Stream;
         let tail = std::mem::take(&mut lane.tail);
@@ -329,7 +328,7 @@ impl Relay {
     }
 
     /// The first slot's reply has left, or is nobody's: those behind it that are ready leave.
-    fn end_first_slot(&mut self, id: ClientId) {
+    pub(super) fn end_first_slot(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
         client.order.pop();
         self.after_first_slot(id);
@@ -375,9 +374,15 @@ impl Relay {
             Some(Stall::Blocked) => client.order.len() <= 1,
             _ => false,
         };
-        if resumes && !client.resuming {
-            client.resuming = true;
-            self.resumable.push(id);
+        if resumes {
+            if !client.resuming {
+                client.resuming = true;
+                self.resumable.push(id);
+            }
+            if client.unsaid && client.order.is_empty() {
+                client.unsaid = false;
+                return self.send_pushes(id);
+            }
         }
         if client.stall == Some(Stall::Inflight) && !client.resuming {
             let max = self.pools[client.pool.index()].config.limits.client_inflight_max;
@@ -406,21 +411,11 @@ impl Relay {
 
     /// A client for which too much waits is closed: it does not read.
     #[inline]
-    fn check_output(&mut self, id: ClientId) {
+    pub(super) fn check_output(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
         if client.output_bytes() > client_output_max_bytes(&self.pools, client) {
             self.close_for_output(id);
         }
-    }
-
-    /// Closes a client that holds too many bytes.
-    pub(super) fn close_for_output(&mut self, id: ClientId) {
-        let Some(client) = self.live_client(id) else { return };
-        let (pool, bytes) = (client.pool, client.buffered_bytes());
-        let peer = admit::peer_text(client);
-        self.stats.pool(pool, PoolMetric::ClientsClosedForOutput).add(1);
-        self.reports.push_back(Report::ClientClosedForOutput { pool, peer, bytes });
-        self.drop_client(id);
     }
 
     /// Closes a client at once.

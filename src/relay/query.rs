@@ -22,8 +22,10 @@ pub struct ClientQuery<'a> {
     only: Only,
     peer: Option<Cow<'a, [u8]>>,
     local: Option<Cow<'a, [u8]>>,
-    /// The type and the user asked for are those of every client here; if not, there is none.
-    normal: bool,
+    /// The user asked for is that of every client here, and there are clients of the type.
+    any: bool,
+    /// Of type `pubsub`, or of type `normal`.
+    subscribed: Option<bool>,
     skip_me: bool,
     /// Connected for so many seconds or longer.
     age_min_s: u64,
@@ -69,7 +71,8 @@ impl<'a> ClientQuery<'a> {
             only: Only::Everyone,
             peer: None,
             local: None,
-            normal: true,
+            any: true,
+            subscribed: None,
             skip_me: false,
             age_min_s: 0,
         }
@@ -84,7 +87,7 @@ impl<'a> ClientQuery<'a> {
         let mut query = ClientQuery::all(pool, asker, Deed::List);
         match request.get(2).map(<[u8]>::to_ascii_lowercase).as_deref() {
             None => {}
-            Some(b"type") if request.len() == 4 => query.normal = is_normal(request.arg(3))?,
+            Some(b"type") if request.len() == 4 => query.want(request.arg(3))?,
             Some(b"id") if request.len() > 3 => {
                 let mut numbers = BTreeSet::new();
                 for text in request.iter().skip(3) {
@@ -125,7 +128,7 @@ impl<'a> ClientQuery<'a> {
                 }
                 b"addr" => query.peer = Some(Cow::Borrowed(value)),
                 b"laddr" => query.local = Some(Cow::Borrowed(value)),
-                b"type" => query.normal &= is_normal(value)?,
+                b"type" => query.want(value)?,
                 b"user" if value == b"default" => {}
                 b"user" => {
                     let user = String::from_utf8_lossy(value);
@@ -168,6 +171,25 @@ impl<'a> ClientQuery<'a> {
         Ok(query)
     }
 
+    /// Only clients of this type. There are two here; and none is of both, should both be wanted.
+    fn want(&mut self, kind: &[u8]) -> Result<(), String> {
+        let subscribed = match kind.to_ascii_lowercase().as_slice() {
+            b"normal" => false,
+            b"pubsub" => true,
+            b"master" | b"primary" | b"replica" | b"slave" => {
+                self.any = false;
+                return Ok(());
+            }
+            _ => {
+                let kind = String::from_utf8_lossy(kind);
+                return Err(format!("ERR Unknown client type '{kind}'"));
+            }
+        };
+        self.any &= self.subscribed.is_none_or(|wanted| wanted == subscribed);
+        self.subscribed = Some(subscribed);
+        Ok(())
+    }
+
     /// To be sent to other cores, where the request's bytes are not.
     pub(super) fn into_owned(self) -> ClientQuery<'static> {
         let owned = |text: Option<Cow<'a, [u8]>>| text.map(|text| Cow::Owned(text.into_owned()));
@@ -178,7 +200,8 @@ impl<'a> ClientQuery<'a> {
             only: self.only,
             peer: owned(self.peer),
             local: owned(self.local),
-            normal: self.normal,
+            any: self.any,
+            subscribed: self.subscribed,
             skip_me: self.skip_me,
             age_min_s: self.age_min_s,
         }
@@ -187,7 +210,7 @@ impl<'a> ClientQuery<'a> {
     /// Whether `core` of `cores` may have a client that is meant.
     pub(super) fn concerns(&self, core: u16, cores: u16) -> bool {
         let there = |number: &u64| core_of(*number, cores) == core;
-        self.normal
+        self.any
             && match &self.only {
                 Only::Everyone => true,
                 Only::One(number) => there(number),
@@ -206,7 +229,8 @@ impl<'a> ClientQuery<'a> {
             wanted.as_ref().is_none_or(|wanted| **wanted == *address(&client.peer).as_bytes())
         };
         wanted
-            && self.normal
+            && self.any
+            && self.subscribed.is_none_or(|wanted| wanted == client.is_subscribed())
             && client.pool == self.pool
             && client.phase != Phase::Closed
             && now.mono_us.saturating_sub(client.opened_us) / US_PER_S >= self.age_min_s
@@ -225,15 +249,6 @@ pub(super) fn client_number(opened: u64, core: u16, cores: u16) -> u64 {
 /// The core that a client is on.
 pub(super) fn core_of(number: u64, cores: u16) -> u16 {
     (number % u64::from(cores)) as u16
-}
-
-/// Whether a type is that of the clients here: all are normal ones.
-fn is_normal(kind: &[u8]) -> Result<bool, String> {
-    match kind.to_ascii_lowercase().as_slice() {
-        b"normal" => Ok(true),
-        b"master" | b"primary" | b"replica" | b"slave" | b"pubsub" => Ok(false),
-        _ => Err(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(kind))),
-    }
 }
 
 fn number_of(text: &[u8]) -> Option<i64> {

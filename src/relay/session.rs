@@ -154,6 +154,7 @@ impl Relay {
             client.order.set_replies(Replies::On);
         }
         let pool = client.pool;
+        self.leave_all(id);
         let pool = self.pool(pool).config.clone();
         if let Some(client) = self.client(id) {
             client.authenticated = pool.client_password.is_none();
@@ -171,6 +172,8 @@ impl Relay {
             if client.lane_set != lane_set && !client.order.is_empty() {
                 // Connections overtake each other: what was asked for before is done first.
                 client.stall = Some(Stall::Lanes);
+                // So are pushes: in the version that it knows of by then.
+                client.unsaid = true;
             }
             client.writes.change_lanes(client.lane_set, lane_set);
             client.lane_set = lane_set;

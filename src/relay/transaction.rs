@@ -86,6 +86,8 @@ fn home(command: &Command, several: bool) -> Option<Home> {
             Special::Scan | Special::ScriptFlush | Special::Wait | Special::Kill => None,
             Special::ConfigGet | Special::ConfigSet => None,
             Special::Multi | Special::Exec | Special::Discard => None,
+            // The shard would subscribe the lane that all clients share.
+            Special::Subscribe(_) | Special::Unsubscribe(_) => None,
         },
         Run::Refuse(_) => None,
     }

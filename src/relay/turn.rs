@@ -112,6 +112,9 @@ impl Relay {
             LaneState::Ready | LaneState::Stopped if lane.blocks() => {
                 self.sweep_blocking(index, now)
             }
+            LaneState::Ready | LaneState::Stopped if lane.subscriber.is_some() => {
+                self.sweep_subscriber(index, now)
+            }
             LaneState::Ready | LaneState::Stopped => {
                 let timeout_ms = self.pools[lane.pool.index()].config.timeout_ms?;
                 if lane.replica.is_some() {
@@ -205,6 +208,7 @@ impl Relay {
                     && client.order.is_empty()
                     && client.stall != Some(Stall::Pause)
                     && !client.monitors
+                    && !client.is_subscribed()
                     && now.mono_us >= client.heard_us + timeout_us
             })
             .map(|(index, generation, _)| ClientId { index, generation })

@@ -163,7 +163,10 @@ impl Relay {
             match state {
                 LaneState::Held => self.connect_verified(index, now),
                 LaneState::Down { .. } if moved => self.connect_lane(index, now.mono_us),
-                LaneState::Ready if paused => self.stop_lane(index, now),
+                // Messages are nobody's write: who subscribes goes on.
+                LaneState::Ready if paused && lane.subscriber.is_none() => {
+                    self.stop_lane(index, now);
+                }
                 LaneState::Stopped if !paused && !refusing => self.go_on(index, now),
                 _ => {}
             }

@@ -13,6 +13,7 @@ use crate::config::model::{Config, DangerousCommands, NodeAddress, PoolConfig, S
 use crate::config::sample;
 use crate::relay::Relay;
 use crate::relay::api::{Ask, ClientEnd, CoreIdentity, Dirty, LaneEnd, Peer, Shared};
+use crate::relay::world_messages::{Topics, subscribe};
 use crate::relay::world_queue::{LIMITS, Queue};
 use crate::resp::args::Request;
 use crate::resp::encode;
@@ -83,6 +84,8 @@ pub(super) struct Store {
     pub(super) replica: Option<&'static str>,
     /// What every script says.
     pub(super) script_says: Option<&'static str>,
+    /// An error instead of a subscription.
+    pub(super) subscribe_says: Option<&'static str>,
     /// It has one database only.
     pub(super) one_database: bool,
 }
@@ -162,11 +165,14 @@ impl Store {
     }
 }
 
+#[derive(Default)]
 pub(super) struct Lane {
     pub(super) shard: usize,
     pub(super) queue: Option<Queue>,
     pub(super) input: Vec<u8>,
     pub(super) database: u32,
+    /// What it is subscribed to: kind and name.
+    pub(super) topics: Topics,
 }
 
 pub(super) struct World {
@@ -297,8 +303,7 @@ impl World {
                     let refused = LaneEnd::Error(111);
                     self.relay.on_lane_closed(lane, refused, self.now);
                 } else {
-                    self.lanes
-                        .push((lane, Lane { shard, queue: None, input: Vec::new(), database: 0 }));
+                    self.lanes.push((lane, Lane { shard, ..Lane::default() }));
                     self.relay.on_lane_open(lane, self.now);
                 }
             }
@@ -374,7 +379,10 @@ impl World {
                         b"WAIT" => *store.waits.entry(lane.database).or_default() += 1,
                         _ => {}
                     }
-                    store.answer_on(&mut lane.queue, &request, &mut replies);
+                    let refusal = store.subscribe_says;
+                    if !subscribe(&mut lane.topics, &request, refusal, &mut replies) {
+                        store.answer_on(&mut lane.queue, &request, &mut replies);
+                    }
                     at += bytes;
                 }
                 Ok(Parsed::More) => break,

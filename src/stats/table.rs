@@ -151,6 +151,17 @@ metrics! {
             "requests refused because their keys are on different shards";
         NoscriptLoads: Counter Count "corelay_pool_noscript_loads_total",
             "scripts loaded again because a redis-server answered NOSCRIPT";
+        Subscribers: Gauge Count "corelay_pool_subscribers",
+            "clients that are subscribed to something";
+        Channels: Gauge Count "corelay_pool_channels",
+            "channels and shard channels that clients are subscribed to, counted for each core";
+        Patterns: Gauge Count "corelay_pool_patterns",
+            "patterns that clients are subscribed to, counted for each core";
+        MessagesDelivered: Counter Count "corelay_pool_messages_delivered_total",
+            "Pub/Sub messages given to clients: one published is many delivered";
+        SubscribersClosedForOutput: Counter Count
+            "corelay_pool_subscribers_closed_for_output_total",
+            "those of the clients closed for output that were subscribed to something";
         Listeners: Gauge Count "corelay_pool_listeners",
             "sockets that listen for clients, of all cores";
     }
@@ -219,6 +230,10 @@ metrics! {
             "requests that a server refused because it was no primary (any more): held";
         UnknownOutcomes: Counter Count "corelay_shard_unknown_outcomes_total",
             "writes answered with: outcome unknown";
+        Messages: Counter Count "corelay_shard_messages_total",
+            "Pub/Sub messages that came from the shard";
+        SubscriptionsRefused: Counter Count "corelay_shard_subscriptions_refused_total",
+            "times that a redis-server refused what a client had subscribed to: tried again";
         WritesRefused: Counter Count "corelay_shard_writes_refused_total",
             "writes refused because of quorum_required";
         ReplicaLanes: Gauge Count "corelay_shard_replica_lanes",

@@ -140,6 +140,9 @@ pub(super) fn summary(run: Run) -> &'static str {
             "forwarded to the shard of its keys, with the body where that is missing"
         }
         Run::Special(Special::ConfigGet) => "answered by the proxy and by what all shards agree on",
+        Run::Special(Special::Subscribe(_) | Special::Unsubscribe(_)) => {
+            "run by the proxy, which is subscribed to the shards on behalf of its clients"
+        }
         Run::Special(Special::Sort) => "forwarded to the shard of its keys and patterns",
         Run::Special(Special::Multi | Special::Exec | Special::Discard) => {
             "collected by the proxy, and sent by EXEC as a whole to the shard of all its keys"
@@ -184,7 +187,9 @@ pub(super) fn tips(run: Run) -> &'static [&'static str] {
             | Special::ConfigGet
             | Special::Multi
             | Special::Exec
-            | Special::Discard,
+            | Special::Discard
+            | Special::Subscribe(_)
+            | Special::Unsubscribe(_),
         )
         | Run::Forward
         | Run::Block(_)

@@ -2,7 +2,7 @@
 
 pub(super) use crate::command::model::{
     ClusterQuestion, Command, Counted::*, Family, Keys, Local, Merge, Patience, Refusal, Run,
-    Special, Split,
+    Special, Split, TopicKind,
 };
 
 use crate::command::flags::{Access, Categories, Flags};
@@ -188,6 +188,14 @@ pub(super) const fn cluster(question: ClusterQuestion) -> Run {
 
 pub(super) const fn special(special: Special) -> Run {
     Run::Special(special)
+}
+
+pub(super) const fn subscribe(kind: TopicKind) -> Run {
+    Run::Special(Special::Subscribe(kind))
+}
+
+pub(super) const fn unsubscribe(kind: TopicKind) -> Run {
+    Run::Special(Special::Unsubscribe(kind))
 }
 
 impl Command {

@@ -16,7 +16,7 @@ use crate::config::names::{
 
 /// All keys, in the order of the sample file.
 #[rustfmt::skip]
-pub const KEYS: [Key; 76] = [
+pub const KEYS: [Key; 77] = [
     key(Proxy, "cores", Cores, Word("auto"),
         "CPUs, one reactor each: \"auto\" (all this process may run on), a count, or a list of CPU ids"),
     key(Proxy, "admin_listen", Address, Word("127.0.0.1:9180"),
@@ -99,7 +99,9 @@ pub const KEYS: [Key; 76] = [
     key(Pool, "client_output_soft_bytes", within(4 * KIB, TIB), size(limits::CLIENT_OUTPUT_SOFT_BYTES),
         "bytes that wait for one client before no more of its requests are taken in"),
     key(Pool, "client_output_max_bytes", within(8 * KIB, TIB), size(limits::CLIENT_OUTPUT_MAX_BYTES),
-        "bytes that wait for one client before it is closed"),
+        "bytes that wait for one client before it is closed, be it replies or messages"),
+    key(Pool, "client_subscriptions_max", within(1, 1 << 24), size(limits::CLIENT_SUBSCRIPTIONS_MAX),
+        "channels, patterns and shard channels that one client may be subscribed to"),
     key(Pool, "request_args_max", within(16, i32::MAX as u64), size(limits::REQUEST_ARGS_MAX),
         "arguments of one request"),
     key(Pool, "request_bytes_max", within(KIB, REQUEST_MAX), size(limits::REQUEST_BYTES_MAX),

@@ -10,7 +10,7 @@ use crate::resp::request::{Parsed, RequestLimits, inline_to_multibulk};
 use crate::resp::value;
 
 /// Words of requests that have no reply, or change how many others have.
-const UNCOUNTED: [&[u8]; 2] = [b"reply", b"monitor"];
+const UNCOUNTED: [&[u8]; 3] = [b"reply", b"monitor", b"subscribe"];
 
 /// One reply that is to come.
 #[derive(Debug)]

@@ -1,0 +1,92 @@
+//! Pushes: what clients hear that is no reply. Messages come from a lane that subscribes, and go to
+//! the clients that listen.
+//!
+//! [`Relay::put_push`] is the one way in which a client gets a push. It goes between two replies: at
+//! once, but behind the rest of a long reply that is under way (`Client::streaming`), and behind
+//! what the client has to hear before it can understand it (`Client::unsaid`: that it is subscribed,
+//! or speaks another version). Those that wait do so in `Client::pushes`, in their order, and leave
+//! by [`Relay::send_pushes`]. They are bounded as replies are: a client that does not read what it
+//! has is closed.
+
+use crate::base::ids::ClientId;
+use crate::base::limits::PASS_ON_BYTES;
+use crate::relay::Relay;
+use crate::relay::api::Dirty;
+use crate::relay::client::Phase;
+use crate::relay::topics::TopicId;
+use crate::resp::Protocol;
+use crate::stats::cells::PoolMetric;
+
+impl Relay {
+    /// A message of a topic, as it came in RESP2, to all who listen.
+    pub(super) fn spread(&mut self, topic: TopicId, message: &[u8]) {
+        let Some(known) = self.topics.get_mut(topic) else { return };
+        let pool = known.pool;
+        let listeners = std::mem::take(&mut known.listeners);
+        for listener in &listeners {
+            self.put_push(*listener, message);
+        }
+        self.stats.pool(pool, PoolMetric::MessagesDelivered).add(listeners.len() as u64);
+        if let Some(topic) = self.topics.get_mut(topic) {
+            topic.listeners = listeners;
+        }
+    }
+
+    /// A push for one client: a whole frame as RESP2 writes it, an array, which is a push in RESP3.
+    pub(super) fn put_push(&mut self, id: ClientId, frame: &[u8]) {
+        let over_budget = self.is_over_budget();
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
+        if client.phase == Phase::Closed {
+            return;
+        }
+        // One message may be for thousands, of whom nobody reads before this turn ends.
+        if over_budget && (client.output_bytes() > 0 || frame.len() > PASS_ON_BYTES) {
+            return self.close_for_output(id);
+        }
+        let waits = client.streaming || client.unsaid;
+        let out = match waits {
+            true => &mut **client.pushes.get_or_insert_default(),
+            false => &mut client.outbox,
+        };
+        // The versions differ in this byte alone.
+        match (client.protocol, frame.split_first()) {
+            (Protocol::Resp3, Some((_, rest))) => {
+                out.put(b">", &mut self.chunks);
+                out.put(rest, &mut self.chunks);
+            }
+            _ => out.put(frame, &mut self.chunks),
+        }
+        self.buffered_bytes += frame.len();
+        if waits {
+            client.held_bytes += frame.len();
+        } else if !client.dirty {
+            client.dirty = true;
+            self.dirty.push_back(Dirty::Client(id));
+        }
+        self.check_output(id);
+    }
+
+    /// The last piece of a long reply has gone.
+    pub(super) fn end_stream(&mut self, id: ClientId) {
+        let Some(client) = self.client(id) else { return };
+        client.streaming = false;
+        if !client.unsaid {
+            self.send_pushes(id);
+        }
+        self.end_first_slot(id);
+    }
+
+    /// Pushes that had to wait follow what they waited for.
+    #[cold]
+    pub(super) fn send_pushes(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
+        let Some(mut pushes) = client.pushes.take() else { return };
+        let bytes = pushes.bytes();
+        client.outbox.append(&mut pushes);
+        client.held_bytes = client.held_bytes.saturating_sub(bytes);
+        if bytes > 0 && !client.dirty {
+            client.dirty = true;
+            self.dirty.push_back(Dirty::Client(id));
+        }
+    }
+}

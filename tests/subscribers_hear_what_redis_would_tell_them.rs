@@ -173,6 +173,13 @@ fn many_listen_by_one_connection_for_each_core_and_node() {
         }
     }
     assert_eq!(stack.proxy.metric_sum("corelay_pool_subscribers"), 200.0);
+    let heard = publisher.exchange(&["PUBSUB", "NUMSUB", &channels[1], "none", &channels[0]]);
+    let [first, second] = [0, 1].map(|at| Value::bulk(&channels[at]));
+    let (all, none) = (Value::Integer(200), Value::Integer(0));
+    let pairs = [second, all.clone(), Value::bulk("none"), none, first, all];
+    assert_eq!(heard, Value::Array(pairs.to_vec()), "clients, not cores");
+    let heard = publisher.exchange(&["PUBSUB", "CHANNELS"]);
+    assert_eq!(heard.items().len(), channels.len(), "each once");
     drop(listeners);
     for redis in &stack.shards {
         wait_until(PATIENCE, "nothing is subscribed any more", || subscribers(redis).is_empty());
@@ -251,4 +258,58 @@ fn a_subscriber_that_does_not_read_is_closed_and_the_others_hear_on() {
     assert!(rest.len() < sent * 100_000, "it was closed before all of it came");
     publisher.exchange(&["PUBLISH", "news", "more"]);
     assert_eq!(quick.read_reply(), message("news", "more"));
+}
+
+/// What PUBSUB says to all of its questions; names have no order.
+fn questions(wire: &mut Wire) -> Vec<(&'static str, Value)> {
+    let lines = [
+        "PUBSUB CHANNELS",
+        "PUBSUB CHANNELS t*",
+        "PUBSUB CHANNELS t* o*",
+        "PUBSUB CHANNELS nothing*",
+        "PUBSUB NUMSUB",
+        "PUBSUB NUMSUB two one none two",
+        "PUBSUB NUMPAT",
+        "PUBSUB NUMPAT much",
+        "PUBSUB SHARDCHANNELS",
+        "PUBSUB SHARDCHANNELS n*",
+        "PUBSUB SHARDNUMSUB one two",
+        "PUBSUB SHARDNUMSUB",
+        "PUBSUB NOSUCH",
+    ];
+    let answer = |line: &'static str| {
+        let mut heard = wire.exchange(&words(line));
+        if let Value::Array(names) = &mut heard
+            && line.contains("CHANNELS")
+        {
+            names.sort_by_key(Value::text);
+        }
+        (line, heard)
+    };
+    lines.map(answer).to_vec()
+}
+
+#[test]
+fn pubsub_tells_of_clients_as_one_redis_would() {
+    let plain = Redis::start(&[]);
+    let stack = Stack::start(3, &Options { cores: "2", ..Options::default() });
+    let mut plain_clients: Vec<Wire> = (0..12).map(|_| plain.client()).collect();
+    let mut clients: Vec<Wire> = (0..12).map(|_| stack.client()).collect();
+    for (number, wire) in plain_clients.iter_mut().chain(&mut clients).enumerate() {
+        for request in ["SUBSCRIBE one", "SUBSCRIBE two", "PSUBSCRIBE t*", "SSUBSCRIBE one"]
+            .iter()
+            .skip(number % 4)
+        {
+            wire.exchange(&words(request));
+        }
+    }
+    let (mut direct, mut through) = (plain.client(), stack.client());
+    for protocol in ["2", "3"] {
+        for wire in [&mut direct, &mut through] {
+            wire.exchange(&["HELLO", protocol]);
+        }
+        for (got, expected) in questions(&mut through).iter().zip(questions(&mut direct)) {
+            assert_eq!(got, &expected, "RESP{protocol}");
+        }
+    }
 }

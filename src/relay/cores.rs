@@ -1,5 +1,5 @@
 //! What a client asks of the clients of its pool, whichever core serves them: to be listed, closed,
-//! paused, or seen.
+//! paused, or seen, or what they are subscribed to.
 //!
 //! ```text
 //!  query_clients ─▶ ask_cores ─▶ Ask::Tell ── Shared::Query ──▶ another core: on_shared
@@ -29,6 +29,7 @@ use crate::relay::api::{Ask, Shared};
 use crate::relay::client::Stall;
 use crate::relay::gather::{Gather, Kind};
 use crate::relay::pair::Reply;
+use crate::relay::pubsub;
 use crate::relay::query::{ClientQuery, Deed, core_of};
 use crate::resp::encode::{self, Encoder};
 use crate::resp::{Protocol, value};
@@ -71,7 +72,12 @@ impl Relay {
                     self.finish_after_replies(asker);
                 }
             }
-            Deed::Pause { .. } | Deed::Unpause | Deed::Monitor => {
+            Deed::Pause { .. }
+            | Deed::Unpause
+            | Deed::Monitor
+            | Deed::Topics(_)
+            | Deed::Numsub(_)
+            | Deed::Numpat => {
                 let part = self.carry_out(&query, now);
                 self.answer(id, |out| write_answer(query.deed, protocol, &[part], out));
                 if query.deed == Deed::Monitor {
@@ -127,7 +133,8 @@ impl Relay {
         let Some(client) = self.gathers.get(gather.0, gather.1).map(|gather| gather.client) else {
             return;
         };
-        if query.deed == Deed::List && self.live_client(client).is_none() {
+        let lists = matches!(query.deed, Deed::List | Deed::Topics(_));
+        if lists && self.live_client(client).is_none() {
             self.gathers.remove(gather.0, gather.1); // nobody would see the list
             return;
         }
@@ -173,6 +180,7 @@ impl Relay {
             Deed::Pause { ms, all } => self.pause_pool(query.pool, ms, all, now),
             Deed::Unpause => self.unpause_pool(query.pool),
             Deed::Monitor => self.add_viewer(core_of(query.asker, self.identity.cores), query.pool),
+            Deed::Topics(_) | Deed::Numsub(_) | Deed::Numpat => part = self.topics_here(query),
         }
         if part.is_empty() {
             encode::simple(&mut part, "OK");
@@ -236,6 +244,7 @@ fn write_answer(deed: Deed, protocol: Protocol, parts: &[Vec<u8>], out: &mut Vec
             let killed = parts.iter().filter_map(|part| value::integer(part));
             write_killed(deed, killed.sum::<i64>().unsigned_abs(), out);
         }
+        Deed::Topics(_) | Deed::Numsub(_) | Deed::Numpat => pubsub::merge(deed, parts, out),
         Deed::Pause { .. } | Deed::Unpause | Deed::Monitor if silent == 0 => {
             encode::simple(out, "OK");
         }

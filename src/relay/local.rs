@@ -60,6 +60,11 @@ impl Relay {
             Local::ClientPause => self.client_pause(id, command.family, request, now),
             Local::ClientUnpause => self.ask_all(id, command.family, Deed::Unpause, now),
             Local::Monitor => self.monitor(id, command.family, now),
+            Local::PubsubChannels(kind) => {
+                self.pubsub(id, command, Deed::Topics(kind), request, now);
+            }
+            Local::PubsubNumsub(kind) => self.pubsub(id, command, Deed::Numsub(kind), request, now),
+            Local::PubsubNumpat => self.pubsub(id, command, Deed::Numpat, request, now),
             Local::ClientReply => self.client_reply(id, request),
             Local::ClientKill => self.client_kill(id, command.family, request, now),
             Local::ClientUnblock => self.client_unblock(id, command.family, request, now),

@@ -76,6 +76,7 @@ mod pause_tests;
 pub(crate) mod plants;
 mod pool;
 mod private;
+mod pubsub;
 mod query;
 mod random;
 mod recent;

@@ -1,11 +1,12 @@
-//! What CLIENT LIST, KILL, PAUSE and MONITOR ask of a pool's clients: read once, on the core of the client
-//! that asks, and carried out on every core that it concerns.
+//! What CLIENT LIST, KILL, PAUSE, MONITOR and PUBSUB ask of a pool's clients: read once, on the core of
+//! the client that asks, and carried out on every core that it concerns.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::base::ids::PoolId;
 use crate::base::time::{Now, US_PER_S};
+use crate::command::model::TopicKind;
 use crate::relay::api::Peer;
 use crate::relay::client::{Client, Phase};
 use crate::resp::args::Request;
@@ -29,6 +30,8 @@ pub struct ClientQuery<'a> {
     skip_me: bool,
     /// Connected for so many seconds or longer.
     age_min_s: u64,
+    /// What PUBSUB asks about.
+    pub(super) names: Vec<Vec<u8>>,
 }
 
 /// What is to be done, and how it is answered.
@@ -52,6 +55,12 @@ pub(super) enum Deed {
     Unpause,
     /// MONITOR: the asker wants to see the requests.
     Monitor,
+    /// PUBSUB CHANNELS: what somebody is subscribed to.
+    Topics(TopicKind),
+    /// PUBSUB NUMSUB: how many are, of each name.
+    Numsub(TopicKind),
+    /// PUBSUB NUMPAT: the number of patterns.
+    Numpat,
 }
 
 /// By CLIENT ID. One number is kept without a set: CLIENT KILL ID then allocates nothing.
@@ -75,6 +84,7 @@ impl<'a> ClientQuery<'a> {
             subscribed: None,
             skip_me: false,
             age_min_s: 0,
+            names: Vec::new(),
         }
     }
 
@@ -204,6 +214,7 @@ impl<'a> ClientQuery<'a> {
             subscribed: self.subscribed,
             skip_me: self.skip_me,
             age_min_s: self.age_min_s,
+            names: self.names,
         }
     }
 

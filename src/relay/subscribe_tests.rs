@@ -1,8 +1,9 @@
 //! Subscriptions: what clients ask for and hear, once and nobody else.
 
-use crate::base::ids::{ClientId, LaneId};
+use crate::base::ids::{ClientId, LaneId, PoolId};
 use crate::config::model::PoolConfig;
 use crate::relay::api::ClientEnd;
+use crate::relay::cores_tests::Cores;
 use crate::relay::world::{Lane, World, pool_config, req};
 use crate::stats::cells::PoolMetric;
 
@@ -26,7 +27,7 @@ pub(super) fn resp3(world: &mut World) -> ClientId {
 }
 
 fn gauge(world: &World, metric: PoolMetric) -> u64 {
-    world.stats.pool(crate::base::ids::PoolId(0), metric).get()
+    world.stats.pool(PoolId(0), metric).get()
 }
 
 fn small_output(bytes: usize) -> PoolConfig {
@@ -372,4 +373,28 @@ fn who_blocks_in_resp3_hears_messages_meanwhile() {
     let other = world.client();
     let lines = world.ask(other, &req("CLIENT LIST"));
     assert!(lines.contains(" flags=Pb ") && lines.contains(" flags=N "), "{lines}");
+}
+
+#[test]
+fn pubsub_counts_the_clients_of_all_cores_of_the_pool() {
+    let mut cores = Cores::new(3);
+    let on = [0, 0, 2].map(|core| cores.client(core, 1));
+    let elsewhere = cores.client_of(PoolId(1), 1, 9);
+    cores.ask(elsewhere, "SUBSCRIBE a other");
+    cores.ask(elsewhere, "PSUBSCRIBE other*");
+    for (number, client) in on.into_iter().enumerate() {
+        cores.ask(client, "SUBSCRIBE a");
+        cores.ask(client, &format!("PSUBSCRIBE {}*", number % 2));
+        cores.ask(client, &format!("SSUBSCRIBE shard{number}"));
+    }
+    let me = cores.client(1, 2);
+    let expected = frame(&["a", "3", "none", "0", "a", "3"]);
+    assert_eq!(cores.ask(me, "PUBSUB NUMSUB a none a"), expected);
+    assert_eq!(cores.ask(me, "PUBSUB NUMPAT"), ":2\r\n", "the same one counts once");
+    assert_eq!(cores.ask(me, "PUBSUB CHANNELS"), frame(&["a"]));
+    assert_eq!(cores.ask(me, "PUBSUB CHANNELS b*"), "*0\r\n");
+    assert_eq!(cores.ask(me, "PUBSUB SHARDCHANNELS *2"), frame(&["shard2"]));
+    assert_eq!(cores.ask(me, "PUBSUB SHARDNUMSUB shard1 a"), frame(&["shard1", "1", "a", "0"]));
+    assert_eq!(cores.ask(me, "PUBSUB NUMSUB"), "*0\r\n");
+    cores.assert_at_rest();
 }

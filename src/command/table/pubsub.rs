@@ -17,10 +17,10 @@ pub(super) static COMMANDS: &[Command] = &family(Family::PubSub, [
 
 #[rustfmt::skip]
 static PUBSUB_COMMANDS: &[Command] = &family(Family::PubSub, [
-    cmd("pubsub|channels",      "2.8.0", -2, PUBSUB | ANYTIME, NO_KEYS, REFUSE_STATE),
+    cmd("pubsub|channels",      "2.8.0", -2, PUBSUB | ANYTIME, NO_KEYS, local(Local::PubsubChannels(TopicKind::Channel))),
     cmd("pubsub|help",          "6.2.0",  2, ANYTIME,          NO_KEYS, HELP),
-    cmd("pubsub|numpat",        "2.8.0",  2, PUBSUB | ANYTIME, NO_KEYS, REFUSE_STATE),
-    cmd("pubsub|numsub",        "2.8.0", -2, PUBSUB | ANYTIME, NO_KEYS, REFUSE_STATE),
-    cmd("pubsub|shardchannels", "7.0.0", -2, PUBSUB | ANYTIME, NO_KEYS, REFUSE_STATE),
-    cmd("pubsub|shardnumsub",   "7.0.0", -2, PUBSUB | ANYTIME, NO_KEYS, REFUSE_STATE),
+    cmd("pubsub|numpat",        "2.8.0",  2, PUBSUB | ANYTIME, NO_KEYS, local(Local::PubsubNumpat)),
+    cmd("pubsub|numsub",        "2.8.0", -2, PUBSUB | ANYTIME, NO_KEYS, local(Local::PubsubNumsub(TopicKind::Channel))),
+    cmd("pubsub|shardchannels", "7.0.0", -2, PUBSUB | ANYTIME, NO_KEYS, local(Local::PubsubChannels(TopicKind::ShardChannel))),
+    cmd("pubsub|shardnumsub",   "7.0.0", -2, PUBSUB | ANYTIME, NO_KEYS, local(Local::PubsubNumsub(TopicKind::ShardChannel))),
 ]);

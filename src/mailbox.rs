@@ -31,7 +31,8 @@ pub enum Letter {
     Shared(News),
     /// A fresh connection that another core accepted and counted as this core's.
     Client { pool: PoolId, socket: OwnedFd },
-    /// Accept nobody any more; end when the last client has left, or after `grace_ms`.
+    /// Accept nobody any more; end when the last client has left, or after `grace_ms`. May be told
+    /// again, with another grace.
     Drain { grace_ms: u64 },
     /// End now.
     Stop,

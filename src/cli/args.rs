@@ -34,7 +34,8 @@ pub(super) enum Command {
     /// Serve clients until a signal ends it
     #[command(after_help = "\
 Runs in the foreground; let systemd or another supervisor do the rest.
-  SIGTERM        accept nobody any more, end when the last client has left, after 10 s at most;
+  SIGTERM        accept nobody any more, end when the last client has left, after 10 s at most (after
+                 7 s each is closed when it has the replies that it is owed);
                  a second one ends at once
   SIGINT         end at once (Ctrl-C)
   SIGHUP         open the log again, and reload the configuration (see corelay reload)

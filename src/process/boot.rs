@@ -69,10 +69,7 @@ pub(super) fn boot(
     let publisher = publisher(topology, &state, &mailboxes);
     let patience = if before.is_some() { PRIMARIES_OF_NEXT } else { FIRST_PRIMARIES };
     let watch = watch_sentinels(&state, &publisher, patience)?;
-    let clients_max =
-        descriptors::clients_max(descriptors, count, CONTROL_DESCRIPTORS + book.len());
-    warn_of_descriptors(&logger, &config, descriptors, clients_max);
-    let balance = Arc::new(Balance::new(count, clients_max));
+    let balance = balance(&logger, &config, descriptors, CONTROL_DESCRIPTORS + book.len());
     let cores = Cores {
         config: &config,
         state: &state,
@@ -102,10 +99,10 @@ pub(super) fn boot(
         before.serving(&mailboxes, &logger);
     }
     let of_cores = give::Cores { mailboxes: mailboxes.clone(), balance };
-    let given = handover.map(|it| give::start(it, book.clone(), state.clone(), caller, of_cores));
-    if let Some(Err(error)) = given {
+    let giver = handover.map(|it| give::start(it, book.clone(), state.clone(), caller, of_cores));
+    if let Some(Err(error)) = &giver {
         // Too late to fail: clients are served.
-        logger.error("nobody can take over from this process", &[("why", &error)]);
+        logger.error("nobody can take over from this process", &[("why", error)]);
     }
     Ok(Proxy {
         logger,
@@ -114,6 +111,7 @@ pub(super) fn boot(
         state,
         reloads,
         book,
+        giver: giver.and_then(Result::ok),
         admin,
         stats_port,
         _watch: watch,
@@ -239,6 +237,14 @@ fn watch_sentinels(
         watch.wait_verified(patience);
     }
     Ok(watch)
+}
+
+/// The cores' share of the clients, of whom there may be as many as descriptors are left.
+fn balance(logger: &Logger, config: &Config, descriptors: u64, others: usize) -> Arc<Balance> {
+    let count = config.proxy.cores.len();
+    let clients_max = descriptors::clients_max(descriptors, count, others);
+    warn_of_descriptors(logger, config, descriptors, clients_max);
+    Arc::new(Balance::new(count, clients_max))
 }
 
 /// Says so when the process may open fewer descriptors than its pools allow clients.

@@ -14,6 +14,7 @@ mod report;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -41,6 +42,7 @@ struct Proxy {
     state: Arc<ControlState>,
     reloads: Reloads,
     book: Book,
+    giver: Option<JoinHandle<()>>,
     admin: Option<AdminHandle>,
     stats_port: Option<StatsPortHandle>,
     // Kept for their threads: dropping a handle ends its thread.
@@ -208,6 +210,11 @@ impl Proxy {
         self.admin.as_mut().map(AdminHandle::close);
         self.stats_port.as_mut().map(StatsPortHandle::close);
         self.end_by(&Letter::Drain { grace_ms: grace_ms.unwrap_or(u64::MAX) }, "draining");
+        // It tells the other process that the cores have closed, which is soon, before we may end.
+        if let Some(giver) = self.giver.take() {
+            // A panic of the thread has ended the process already.
+            let _ = giver.join();
+        }
     }
 
     /// Waits for cores that have been told to stop.

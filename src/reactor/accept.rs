@@ -7,7 +7,7 @@ use super::conn::{Conn, Farewell};
 use super::core::Core;
 use super::heart::Heart;
 use crate::base::ids::PoolId;
-use crate::base::limits::{ACCEPT_PAUSE_MS, FAREWELL_MS};
+use crate::base::limits::{ACCEPT_PAUSE_MS, DISMISSAL_MS, FAREWELL_MS};
 use crate::base::time::US_PER_MS;
 use crate::config::model::{Listen, LogLevel};
 use crate::mailbox::Letter;
@@ -141,6 +141,7 @@ impl<H: Heart> Core<H> {
     pub(super) fn drain(&mut self, grace_ms: u64) {
         let until = self.now.mono_us.saturating_add(grace_ms.saturating_mul(US_PER_MS));
         self.drain_until_us = Some(until);
+        self.dismiss_us = Some(until - DISMISSAL_MS.min(grace_ms / 2) * US_PER_MS);
         for door in &self.doors {
             self.sockets.stop_accepting(door.id);
         }

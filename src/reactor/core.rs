@@ -70,6 +70,8 @@ pub(super) struct Core<H> {
     pub(super) accept_failing: bool,
     /// No more clients; the end comes at this time, or when the last has left.
     pub(super) drain_until_us: Option<u64>,
+    /// Who is still here then is let go with the replies that are owed.
+    pub(super) dismiss_us: Option<u64>,
     /// It drains, and the kernel hands over no connection any more.
     pub(super) closed: bool,
     pub(super) stopped: bool,
@@ -111,6 +113,7 @@ impl<H: Heart> Core<H> {
             accept_again_us: None,
             accept_failing: false,
             drain_until_us: None,
+            dismiss_us: None,
             closed: false,
             stopped: false,
             mailbox: setup.mailbox,
@@ -263,6 +266,10 @@ impl<H: Heart> Core<H> {
     fn on_time(&mut self) {
         self.end_farewells();
         self.look_whether_closed();
+        if self.dismiss_us.is_some_and(|at| at <= self.now.mono_us) {
+            self.dismiss_us = None;
+            self.heart.dismiss(self.now);
+        }
         if self.accept_again_us.is_some_and(|at| at <= self.now.mono_us) {
             self.accept_again();
         }
@@ -394,7 +401,7 @@ impl<H: Heart> Core<H> {
         let alone = self.drain_until_us.filter(|_| self.heart.is_quiet());
         let look = alone.map(|_| self.now.mono_us + DRAIN_LOOK_MS * US_PER_MS);
         let (heart, again) = (self.heart.next_deadline(), self.accept_again_us);
-        for deadline in [heart, again, self.drain_until_us, farewell, look] {
+        for deadline in [heart, again, self.dismiss_us, self.drain_until_us, farewell, look] {
             until = until.min(deadline.unwrap_or(u64::MAX));
         }
         until.saturating_sub(self.now.mono_us)

@@ -53,6 +53,8 @@ pub trait Heart {
     fn recycle(&mut self, chunk: Vec<u8>);
     fn next_report(&mut self) -> Option<Report>;
     fn is_quiet(&self) -> bool;
+    /// No more requests: each client is closed when it has its replies.
+    fn dismiss(&mut self, _now: Now) {}
     /// Whether replies to this client are still to come.
     fn waits(&self, _client: ClientId) -> bool {
         false
@@ -83,6 +85,9 @@ impl Heart for Relay {
     }
     fn on_client_chunk(&mut self, client: ClientId, chunk: Vec<u8>, now: Now) {
         Relay::on_client_chunk(self, client, chunk, now);
+    }
+    fn dismiss(&mut self, now: Now) {
+        Relay::dismiss(self, now);
     }
     fn on_client_sent(&mut self, client: ClientId, bytes: usize) {
         Relay::on_client_sent(self, client, bytes);

@@ -38,6 +38,7 @@ mod config_set;
 mod cores;
 #[cfg(test)]
 mod cores_tests;
+mod dismiss;
 mod dispatch;
 mod facade;
 #[cfg(test)]

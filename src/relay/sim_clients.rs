@@ -28,6 +28,7 @@ impl Simulation {
             paused: false,
             closing: false,
             finishing: false,
+            cut_off: false,
             replies: Replies::On,
             wrote: BTreeMap::new(),
         });
@@ -240,6 +241,20 @@ impl Simulation {
         busy || !player.expects.is_empty() || !player.to_say.is_empty()
     }
 
+    /// The end of a drain: everybody is let go.
+    pub(super) fn dismiss(&mut self) {
+        for player in &mut self.players {
+            let client = self.world.relay.clients.get(player.id.index, player.id.generation);
+            let taken_in = client.is_some_and(|it| it.tail.is_empty() && it.large.is_none());
+            player.cut_off |= !(taken_in && player.to_say.is_empty());
+            player.closing = true;
+            player.to_say.clear();
+        }
+        let now = self.world.now;
+        self.relay().dismiss(now);
+        self.turn();
+    }
+
     pub(super) fn leave(&mut self, id: ClientId, end: ClientEnd) {
         self.players.retain(|player| player.id != id);
         let now = self.world.now;
@@ -275,7 +290,8 @@ impl Simulation {
         }
         let player = &self.players[at];
         if player.finishing && player.sending.is_empty() {
-            assert!(player.expects.is_empty(), "closed without {:?}", player.expects);
+            let whole = player.expects.is_empty() || player.cut_off;
+            assert!(whole, "closed without {:?}", player.expects);
             self.leave(id, ClientEnd::Asked);
         }
     }

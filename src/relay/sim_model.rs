@@ -59,6 +59,8 @@ pub(super) struct Player {
     pub(super) paused: bool,
     pub(super) closing: bool,
     pub(super) finishing: bool,
+    /// It was let go, and what it had asked last was not taken in.
+    pub(super) cut_off: bool,
     /// What it said last of CLIENT REPLY.
     pub(super) replies: Replies,
     /// By key, what it wrote last and heard to be written.

@@ -286,6 +286,9 @@ impl Simulation {
         if self.below(25) == 0 {
             self.reload();
         }
+        if self.below(400) == 0 {
+            self.dismiss();
+        }
         let most = [3, 300, 30_000][self.below(3) as usize];
         let at = self.below(self.players.len() as u64) as usize;
         if at < self.players.len() {

@@ -30,7 +30,7 @@ pub const KEYS: [Key; 77] = [
     key(Proxy, "handover_socket", Text, Absent,
         "path of the unix socket at which corelay run --take-over asks for the listeners; absent: none"),
     key(Proxy, "handover_grace_ms", IntegerOrNone { min: 1, max: MS_MAX }, Is64(limits::HANDOVER_GRACE_MS),
-        "clients that stay so long with a process that was taken over are closed; \"none\": never"),
+        "so long after it was taken over a process has let go who is connected to it; \"none\": never"),
     key(Proxy, "core_buffer_max_bytes", within(1024 * KIB, TIB), size(limits::CORE_BUFFER_MAX_BYTES),
         "all buffers of one core; above it the client that holds most is closed, full lanes take no more"),
     key(Proxy, "spin_us", within(0, 1_000_000), Is64(0),

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
@@ -25,18 +26,18 @@ const LOOK_AT_CORES: Duration = Duration::from_millis(1);
 /// Pause after an accept that failed (no descriptors left): no spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the handover socket on a thread of its own, until somebody has taken over.
+/// Serves the handover socket on a thread of its own, which ends when somebody has taken over, and
+/// has been told so.
 pub(in crate::process) fn start(
     socket: OwnedFd,
     book: Book,
     state: Arc<ControlState>,
     caller: Sender<Call>,
     cores: Cores,
-) -> io::Result<()> {
+) -> io::Result<JoinHandle<()>> {
     let giver = Giver { socket, book, state, caller, cores };
     let run = move || giver.run();
-    std::thread::Builder::new().name("corelay-handover".to_owned()).spawn(run)?;
-    Ok(())
+    std::thread::Builder::new().name("corelay-handover".to_owned()).spawn(run)
 }
 
 /// The cores, as far as a handover is concerned.

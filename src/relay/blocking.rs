@@ -51,6 +51,8 @@ pub(super) struct Blocked {
     pub(super) until_us: Option<u64>,
     /// It is under way on the connection that the client has borrowed.
     sent: bool,
+    /// A server was asked, be it an earlier one.
+    was_sent: bool,
     /// CLIENT UNBLOCK was passed on: whatever comes is the end of it. Whether with an error.
     pub(super) unblocked: Option<bool>,
 }
@@ -98,6 +100,7 @@ impl Relay {
             timeout: patience::timeout(patience, command, request),
             until_us: None,
             sent: false,
+            was_sent: false,
             unblocked: None,
         }));
         client.stall = Some(Stall::Blocked);
@@ -134,14 +137,15 @@ impl Relay {
         let Some(client) = self.clients.get(id.index, id.generation) else { return };
         let (pool, Some(blocked)) = (client.pool, &client.blocked) else { return };
         let (asked, shard, seq) = (blocked.asked, blocked.shard, blocked.seq);
-        let until_us = blocked.until_us.unwrap_or(now.mono_us);
+        // What is there already is had however short the time is, and the connection took of it.
+        let over = blocked.was_sent && blocked.until_us.is_none_or(|at_us| at_us <= now.mono_us);
         if blocked.writes && self.topology.shard(pool, shard).is_some_and(|known| !known.writable) {
             self.stats.shard(pool, shard, ShardMetric::WritesRefused).add(1);
             let text = self.unwritable_text(pool, shard);
             self.give_back(lane, true, now);
             return self.end_blocking(id, |_, out| encode::error(out, text));
         }
-        if until_us <= now.mono_us {
+        if over {
             self.give_back(lane, true, now);
             return self.end_blocking(id, |encoder, out| encoder.null_array(out));
         }
@@ -152,7 +156,7 @@ impl Relay {
         if let Some(client) = self.clients.get_mut(id.index, id.generation)
             && let Some(blocked) = &mut client.blocked
         {
-            blocked.sent = true;
+            (blocked.sent, blocked.was_sent) = (true, true);
         }
         let state = &mut self.lanes[lane as usize];
         debug_assert_eq!(state.state, LaneState::Ready);

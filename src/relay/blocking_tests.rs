@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
-use crate::base::limits::{BLOCK_GRACE_MS, BLOCK_RECONNECT_MS, PRIVATE_IDLE_MS, UNBLOCK_MAX_MS};
+use crate::base::limits::{BLOCK_GRACE_MS, BLOCK_RECONNECT_MS, PRIVATE_IDLE_MS};
 use crate::config::model::PoolConfig;
 use crate::relay::api::{ClientEnd, Report};
 use crate::relay::lane::LaneState;
@@ -11,11 +11,11 @@ use crate::relay::world::{Store, World, pool_config, req, watched_config};
 use crate::stats::cells::{PoolMetric, ShardMetric};
 use crate::topology::NodeEndpoint;
 
-const NIL: &str = "*-1\r\n";
+pub(super) const NIL: &str = "*-1\r\n";
 const UNBLOCKED: &[u8] = b"-UNBLOCKED force unblock from blocking operation, instance state \
                            changed (master -> replica?)\r\n";
 
-fn world_with(change: impl FnOnce(&mut PoolConfig)) -> (World, ClientId) {
+pub(super) fn world_with(change: impl FnOnce(&mut PoolConfig)) -> (World, ClientId) {
     let mut pool = pool_config(1);
     change(&mut pool);
     let mut world = World::with(pool);
@@ -24,7 +24,7 @@ fn world_with(change: impl FnOnce(&mut PoolConfig)) -> (World, ClientId) {
 }
 
 /// One shard on node 0, whose next primary may be node 1, and a client that blocks there.
-fn watched_with(change: impl FnOnce(&mut PoolConfig)) -> (World, ClientId) {
+pub(super) fn watched_with(change: impl FnOnce(&mut PoolConfig)) -> (World, ClientId) {
     let mut pool = watched_config(1);
     change(&mut pool);
     let mut world = World::with(pool);
@@ -41,7 +41,7 @@ fn promote(world: &mut World) {
     });
 }
 
-fn popped(key: &str, value: &str) -> String {
+pub(super) fn popped(key: &str, value: &str) -> String {
     format!("*2\r\n${}\r\n{key}\r\n${}\r\n{value}\r\n", key.len(), value.len())
 }
 
@@ -50,7 +50,7 @@ fn count(world: &World, metric: ShardMetric) -> u64 {
 }
 
 /// Connections that are there: private ones.
-fn private(world: &World) -> Vec<LaneId> {
+pub(super) fn private(world: &World) -> Vec<LaneId> {
     let private = |id: &LaneId| world.relay.lanes[id.index as usize].private.is_some();
     world.lanes.iter().map(|(id, _)| *id).filter(private).collect()
 }
@@ -61,7 +61,7 @@ fn push(world: &mut World, lane: LaneId, value: &str) {
     world.run();
 }
 
-fn at_rest(world: &World) {
+pub(super) fn at_rest(world: &World) {
     let relay = &world.relay;
     assert_eq!((relay.buffered_bytes, relay.lane_bytes), (0, 0));
     let lending = &relay.pools[0].lendings[0];
@@ -128,6 +128,28 @@ fn its_own_time_counts_and_not_that_of_other_requests() {
     let lane = private(&world)[0];
     push(&mut world, lane, "v");
     assert_eq!(world.heard(client), popped("q", "v"));
+    at_rest(&world);
+}
+
+/// As with redis: what is there is popped at once, whatever the time.
+#[test]
+fn a_connection_that_takes_longer_than_the_command_may_is_used_once() {
+    let (mut world, client) = world_with(|_| ());
+    world.stores[0].keys.insert(b"q".to_vec(), b"1".to_vec());
+    world.silence(0);
+    world.say(client, &req("BLPOP q 0.01"));
+    world.advance(20);
+    assert_eq!(world.heard(client), "");
+    world.unsilence(0);
+    assert_eq!(world.heard(client), popped("q", "1"));
+    // One that was asked in vain is not asked again when its time is over.
+    world.say(client, &req("BLPOP q 0.01"));
+    world.silence(0);
+    world.lose(0);
+    world.advance(20);
+    world.unsilence(0);
+    assert_eq!(world.heard(client), NIL);
+    assert_eq!(world.stores[0].blocking, ["BLPOP q 0.01"; 2]);
     at_rest(&world);
 }
 
@@ -363,48 +385,6 @@ fn who_blocks_does_not_keep_a_paused_shard_busy() {
 }
 
 #[test]
-fn a_client_is_unblocked_wherever_it_waits() {
-    for state in ["at the server", "for a connection", "for a primary"] {
-        let (mut world, client) = watched_with(|pool| {
-            (pool.limits.private_connections_max, pool.limits.private_connections_queue) = (1, 1);
-        });
-        let (holder, asker) = (world.client(), world.client());
-        if state == "for a connection" {
-            world.say(holder, &req("BLPOP q 0"));
-        }
-        let number = world.ask(client, &req("CLIENT ID"));
-        let number = number[1..].trim_end();
-        let unblock = |world: &mut World, reason: &str| {
-            world.ask(asker, &req(format!("CLIENT UNBLOCK {number} {reason}").trim_end()))
-        };
-        assert_eq!(unblock(&mut world, ""), ":0\r\n", "it does not block");
-        for (reason, heard) in [
-            ("", NIL),
-            ("TIMEOUT", NIL),
-            ("error", "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"),
-        ] {
-            world.say(client, &[req("BLPOP q 0"), req("PING")].concat());
-            if state == "for a primary" && !private(&world).is_empty() {
-                world.lose(0);
-            }
-            assert_eq!(unblock(&mut world, reason), ":1\r\n", "{state}");
-            assert_eq!(world.heard(client), format!("{heard}+PONG\r\n"), "{state}");
-            let left = usize::from(state == "for a connection");
-            assert_eq!(private(&world).len(), left, "{state}: nothing is popped for it");
-        }
-    }
-    let (mut world, client) = world_with(|_| ());
-    for (words, error) in [
-        ("CLIENT UNBLOCK x", "-ERR value is not an integer or out of range\r\n"),
-        ("CLIENT UNBLOCK 1 NOW", "-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n"),
-        ("CLIENT UNBLOCK 1 ERROR x", "-ERR syntax error\r\n"),
-        ("CLIENT UNBLOCK -1", ":0\r\n"),
-    ] {
-        assert_eq!(world.ask(client, &req(words)), error, "{words}");
-    }
-}
-
-#[test]
 fn a_large_reply_streams_and_a_client_that_leaves_in_it_closes_the_connection() {
     let (mut world, client) = world_with(|_| ());
     world.say(client, &req("BLPOP q 0"));
@@ -424,75 +404,6 @@ fn a_large_reply_streams_and_a_client_that_leaves_in_it_closes_the_connection() 
     world.run();
     world.relay.on_client_closed(client, ClientEnd::Error(104), world.now);
     world.run();
-    assert!(private(&world).is_empty());
-    at_rest(&world);
-}
-
-/// What the server popped before it heard of it is not lost.
-#[test]
-fn the_server_itself_ends_the_wait_where_it_can() {
-    for (answer, heard) in [
-        (NIL.to_owned(), NIL.to_owned()),
-        (popped("q", "v"), popped("q", "v")),
-        (String::new(), "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n".to_owned()),
-    ] {
-        let (mut world, client) = watched_with(|_| ());
-        world.stores[0].number = Some(7);
-        let asker = world.client();
-        let number = world.ask(client, &req("CLIENT ID"));
-        let unblock = req(&format!("CLIENT UNBLOCK {} ERROR", number[1..].trim_end()));
-        world.say(client, &req("BLPOP q 0"));
-        let lane = private(&world)[0];
-        assert_eq!(world.ask(asker, &unblock), ":1\r\n");
-        assert_eq!(world.stores[0].unblocked, ["7 ERROR"]);
-        assert_eq!(world.ask(asker, &unblock), ":0\r\n", "that is under way");
-        assert_eq!(world.heard(client), "");
-        if answer.is_empty() {
-            world.advance(UNBLOCK_MAX_MS); // it was not there yet, or is stuck
-        } else {
-            world.reply(lane, answer.as_bytes());
-            world.run();
-        }
-        assert!(!private(&world).contains(&lane), "nobody's next wait is ended");
-        assert!(world.relay.lanes[0].state == LaneState::Idle, "on no shared lane");
-        assert_eq!(world.heard(client), heard);
-        at_rest(&world);
-    }
-}
-
-/// Half of a reply has gone to the client: nothing else may follow it, and no time is over.
-#[test]
-fn a_large_reply_that_is_coming_is_waited_for() {
-    let whole = popped("q", &"x".repeat(300_000));
-    let (one, rest) = whole.as_bytes().split_at(100_000);
-    let (two, three) = rest.split_at(100_000);
-    for unblocked in [false, true] {
-        let (mut world, client) = world_with(|_| ());
-        world.stores[0].number = Some(7);
-        let asker = world.client();
-        let number = world.ask(client, &req("CLIENT ID"));
-        world.say(client, &req("BLPOP q 1"));
-        let lane = private(&world)[0];
-        if unblocked {
-            let unblock = req(&format!("CLIENT UNBLOCK {}", number[1..].trim_end()));
-            assert_eq!(world.ask(asker, &unblock), ":1\r\n");
-        }
-        for (piece, pause_ms) in [(one, 1_900), (two, 1_900), (three, 0)] {
-            world.reply(lane, piece);
-            world.advance(pause_ms);
-        }
-        let heard = world.heard(client);
-        assert!(heard == whole, "unblocked: {unblocked}: {} bytes", heard.len());
-        assert!(world.finished.is_empty());
-        at_rest(&world);
-    }
-    // One that stops coming is given up, and so is who has half of it.
-    let (mut world, client) = world_with(|_| ());
-    world.say(client, &req("BLPOP q 1"));
-    let lane = private(&world)[0];
-    world.reply(lane, one);
-    world.advance(1_000 + BLOCK_GRACE_MS);
-    assert_eq!(world.finished, [client]);
     assert!(private(&world).is_empty());
     at_rest(&world);
 }

@@ -14,6 +14,7 @@ use crate::command::{Lookup, lookup};
 use crate::relay::Relay;
 use crate::relay::dispatch::Outcome;
 use crate::resp::args::{ArgRange, Request};
+use crate::resp::encode;
 use crate::resp::request::RequestParser;
 use crate::stats::cells::PoolMetric;
 
@@ -122,7 +123,11 @@ impl Relay {
         let bytes = large.bytes();
         self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes);
         let request = Request { bytes: &large.head, ranges: args };
-        match self.dispatch(id, &request, now) {
+        let outcome = match self.has_room(id, bytes + rest.len()) {
+            Ok(()) => self.dispatch(id, &request, now),
+            Err(text) => self.reject(id, |out| encode::error(out, text)),
+        };
+        match outcome {
             Outcome::Forward { lane } => {
                 self.put_lane_owned(lane, large.head);
                 self.put_lane_parts(lane, &mut large.parts);

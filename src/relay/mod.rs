@@ -140,6 +140,8 @@ mod transaction;
 mod transaction_tests;
 mod turn;
 mod unblock;
+#[cfg(test)]
+mod unblock_tests;
 mod verify;
 mod wait;
 #[cfg(test)]

@@ -330,20 +330,29 @@ impl Relay {
         Outcome::Done
     }
 
+    /// Whether the transaction, if there is one, takes one more request of so many bytes; why not.
+    pub(super) fn has_room(&self, id: ClientId, bytes: usize) -> Result<(), String> {
+        let Some(client) = self.clients.get(id.index, id.generation) else { return Ok(()) };
+        let Some(transaction) = &client.transaction else { return Ok(()) };
+        if transaction.count >= TRANSACTION_REQUESTS_MAX {
+            return Err(format!("ERR more than {TRANSACTION_REQUESTS_MAX} requests inside MULTI"));
+        }
+        let bytes_max = self.pool(client.pool).limits.request_bytes_max;
+        if transaction.requests.bytes() + bytes > bytes_max {
+            return Err(format!(
+                "ERR more than {bytes_max} bytes inside MULTI (request_bytes_max)"
+            ));
+        }
+        Ok(())
+    }
+
     /// A place in the transaction for a request of so many bytes.
     fn queue(&mut self, id: ClientId, may_write: bool, bytes: usize) -> Outcome {
-        let Some(pool) = self.client(id).map(|client| client.pool) else { return Outcome::Done };
-        let bytes_max = self.pool(pool).limits.request_bytes_max;
+        if let Err(text) = self.has_room(id, bytes) {
+            return self.reject(id, |out| encode::error(out, text));
+        }
         let transaction = self.client(id).and_then(|client| client.transaction.as_mut());
         let Some(transaction) = transaction else { return Outcome::Done };
-        if transaction.count >= TRANSACTION_REQUESTS_MAX {
-            let text = format!("ERR more than {TRANSACTION_REQUESTS_MAX} requests inside MULTI");
-            return self.reject(id, |out| encode::error(out, text));
-        }
-        if transaction.requests.bytes() + bytes > bytes_max {
-            let text = format!("ERR more than {bytes_max} bytes inside MULTI (request_bytes_max)");
-            return self.reject(id, |out| encode::error(out, text));
-        }
         let (is_void, is_first) = (transaction.is_void, transaction.count == 0);
         if !is_void {
             transaction.count += 1;

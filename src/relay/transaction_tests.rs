@@ -174,6 +174,18 @@ fn its_size_is_bounded() {
     let error = "-ERR more than 10000 bytes inside MULTI (request_bytes_max)\r\n";
     assert_eq!(heard, format!("+OK\r\n+QUEUED\r\n{error}{ABORT}"));
 
+    let mut pool = pool_config(1);
+    pool.limits.request_bytes_max = 200_000;
+    let mut world = World::with(pool);
+    let client = world.client();
+    let large = req(&format!("SET k {}", "x".repeat(120_000)));
+    let (head, rest) = large.split_at(1_000);
+    let pieces = [&req("MULTI"), head, rest, head, rest, &req("EXEC")];
+    let heard: String = pieces.iter().map(|piece| world.ask(client, piece)).collect();
+    let error = error.replace("10000", "200000");
+    assert_eq!(heard, format!("+OK\r\n+QUEUED\r\n{error}{ABORT}"), "taken in chunk by chunk");
+    at_rest(&world);
+
     let mut world = World::new(1);
     let client = world.client();
     let many = |count: usize| [req("MULTI"), req("PING").repeat(count), req("EXEC")].concat();

@@ -72,8 +72,7 @@ pub(super) struct Client {
     pub(super) recent: Recent,
     /// Part of a long reply has been sent, and the rest has not come yet.
     pub(super) streaming: bool,
-    /// Pushes wait until all replies to come have left: it has not heard yet that it is
-    /// subscribed, or that it speaks another version.
+    /// Pushes wait until all replies to come have left: it has not heard yet that it is subscribed.
     pub(super) unsaid: bool,
     /// Pushes that could not go out at once: see `messages`.
     pub(super) pushes: Option<Box<Outbox>>,
@@ -236,6 +235,11 @@ impl Client {
 
     pub(super) fn is_subscribed(&self) -> bool {
         self.subscriptions() != [0; 3]
+    }
+
+    /// Frames may come to it that are no replies: see `messages`.
+    pub(super) fn hears_pushes(&self) -> bool {
+        self.subscriber.is_some()
     }
 
     pub(super) fn names_mut(&mut self) -> &mut Names {

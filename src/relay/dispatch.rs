@@ -54,15 +54,15 @@ impl Relay {
             _ => return self.refuse(id, NOAUTH),
         };
         client.last_command = command.name;
-        let subscriber = client.subscriber.is_some();
+        let hears_pushes = client.hears_pushes();
         if !authenticated && !command.flags.contains(Flags::NO_AUTH) {
             return self.refuse(id, NOAUTH);
         }
         if !command.arity_ok(request.len()) {
             return self.reject_arity(id, command);
         }
-        if subscriber && self.is_kept_from(id, command) {
-            return Outcome::Done;
+        if hears_pushes && let Some(outcome) = self.mind_pushes(id, command) {
+            return outcome;
         }
         if command.dangerous
             && self.pool(pool).config.dangerous_commands == DangerousCommands::Refuse

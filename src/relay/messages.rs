@@ -3,16 +3,20 @@
 //!
 //! [`Relay::put_push`] is the one way in which a client gets a push. It goes between two replies: at
 //! once, but behind the rest of a long reply that is under way (`Client::streaming`), and behind
-//! what the client has to hear before it can understand it (`Client::unsaid`: that it is subscribed,
-//! or speaks another version). Those that wait do so in `Client::pushes`, in their order, and leave
-//! by [`Relay::send_pushes`]. They are bounded as replies are: a client that does not read what it
-//! has is closed.
+//! the answer that tells the client that pushes may come (`Client::unsaid`). Those that wait do so in
+//! `Client::pushes`, in their order, and leave by [`Relay::send_pushes`]. They are bounded as replies
+//! are: a client that does not read what it has is closed. HELLO and RESET of a client that may hear
+//! one (`Client::hears_pushes`) wait until all replies before them have left
+//! ([`Relay::keeps_version`]): so none comes in another version than its client knows of.
 
 use crate::base::ids::ClientId;
 use crate::base::limits::PASS_ON_BYTES;
+use crate::command::model::{Command, Local, Run};
 use crate::relay::Relay;
 use crate::relay::api::Dirty;
-use crate::relay::client::Phase;
+use crate::relay::client::{Phase, Stall};
+use crate::relay::dispatch::Outcome;
+use crate::relay::plants::{Plant, planted};
 use crate::relay::topics::TopicId;
 use crate::resp::Protocol;
 use crate::stats::cells::PoolMetric;
@@ -43,7 +47,7 @@ impl Relay {
         if over_budget && (client.output_bytes() > 0 || frame.len() > PASS_ON_BYTES) {
             return self.close_for_output(id);
         }
-        let waits = client.streaming || client.unsaid;
+        let waits = client.streaming || (client.unsaid && !planted(Plant::SayEarly));
         let out = match waits {
             true => &mut **client.pushes.get_or_insert_default(),
             false => &mut client.outbox,
@@ -64,6 +68,28 @@ impl Relay {
             self.dirty.push_back(Dirty::Client(id));
         }
         self.check_output(id);
+    }
+
+    /// What a client that hears pushes may not ask, or not yet.
+    #[cold]
+    pub(super) fn mind_pushes(&mut self, id: ClientId, command: &Command) -> Option<Outcome> {
+        match self.is_kept_from(id, command) {
+            true => Some(Outcome::Done),
+            false => self.keeps_version(id, command).then_some(Outcome::Postponed),
+        }
+    }
+
+    /// HELLO and RESET, whose place is behind all that is under way: what is heard in between is in
+    /// the old version.
+    fn keeps_version(&mut self, id: ClientId, command: &Command) -> bool {
+        let changes = matches!(command.run, Run::Local(Local::Hello | Local::Reset))
+            && !planted(Plant::MixVersions);
+        let Some(client) = self.client(id).filter(|client| changes && !client.order.is_empty())
+        else {
+            return false;
+        };
+        client.stall = Some(Stall::Lanes);
+        true
     }
 
     /// The last piece of a long reply has gone.

@@ -11,6 +11,12 @@ pub(crate) enum Plant {
     DropSlot,
     /// A reply that a client does not want (CLIENT REPLY) is heard.
     HearMuted,
+    /// A fresh connection does not ask for what clients are subscribed to.
+    ForgetTopics,
+    /// A message does not wait for the answer to the request that subscribed.
+    SayEarly,
+    /// HELLO and RESET do not wait for the replies before them.
+    MixVersions,
     /// A lane to a primary that was replaced stays open.
     KeepFenced,
     /// A lane is connected again although its primary has not been verified since it was lost.

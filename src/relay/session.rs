@@ -172,8 +172,6 @@ impl Relay {
             if client.lane_set != lane_set && !client.order.is_empty() {
                 // Connections overtake each other: what was asked for before is done first.
                 client.stall = Some(Stall::Lanes);
-                // So are pushes: in the version that it knows of by then.
-                client.unsaid = true;
             }
             client.writes.change_lanes(client.lane_set, lane_set);
             client.lane_set = lane_set;

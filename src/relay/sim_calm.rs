@@ -56,11 +56,13 @@ impl Simulation {
                 player.paused
             );
         }
+        self.all_hear();
         assert_eq!(self.relay().buffered_bytes, 0, "bytes that are accounted for and not there");
         assert_eq!(self.relay().lane_bytes, 0, "the same, of lanes");
         while let Some(player) = self.players.first() {
             self.leave(player.id, ClientEnd::Eof);
         }
+        self.nobody_listens();
         self.check_all_given_back();
         let relay = &self.world.relay;
         assert_eq!((relay.buffered_bytes, relay.gathers.len(), relay.naps.len()), (0, 0, 0));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::base::ids::{ClientId, PoolId};
 use crate::relay::api::{ClientEnd, Dirty, Peer};
 use crate::relay::order::Replies;
+use crate::relay::sim_listeners::Listening;
 use crate::relay::sim_model::{DIGEST, Expect, KEYS, Player, versions_in};
 use crate::relay::sim_tests::Simulation;
 use crate::relay::sim_wires::{is_popped, popped};
@@ -31,6 +32,7 @@ impl Simulation {
             cut_off: false,
             replies: Replies::On,
             wrote: BTreeMap::new(),
+            listening: Listening::default(),
         });
     }
 
@@ -51,8 +53,12 @@ impl Simulation {
     /// Writes one more request of a player.
     #[expect(clippy::too_many_lines, reason = "a list of what a client may say")]
     pub(super) fn think(&mut self, at: usize) {
-        let (resp3, database) = (self.players[at].resp3, self.players[at].database);
         self.thinking = self.players[at].id;
+        if (self.below(10) == 0 || self.players[at].listening.confined) && self.think_of_topics(at)
+        {
+            return;
+        }
+        let (resp3, database) = (self.players[at].resp3, self.players[at].database);
         if self.below(6) == 0 {
             return self.think_of_queues(at);
         }
@@ -123,7 +129,9 @@ impl Simulation {
                 Expect::Exactly(b"+OK\r\n".to_vec())
             }
             30 => {
-                self.players[at].resp3 = true;
+                let player = &mut self.players[at];
+                player.resp3 = true;
+                player.listening.is_uncertain |= player.replies != Replies::On;
                 say("HELLO 3 SETNAME x");
                 Expect::Hello
             }
@@ -222,7 +230,7 @@ impl Simulation {
         self.say(at, &[if discards { b"DISCARD" } else { b"EXEC" }], expect);
     }
 
-    fn say(&mut self, at: usize, words: &[&[u8]], expect: Expect) {
+    pub(super) fn say(&mut self, at: usize, words: &[&[u8]], expect: Expect) {
         let player = &mut self.players[at];
         encode::request(&mut player.to_say, words);
         match player.replies {
@@ -307,6 +315,9 @@ impl Simulation {
             player.reply.extend_from_slice(&bytes[..end]);
             bytes = &bytes[end..];
             let reply = std::mem::take(&mut player.reply);
+            if player.listening.takes(&reply, &self.executed.published_at) {
+                continue;
+            }
             let text = String::from_utf8_lossy(&reply[..reply.len().min(200)]).into_owned();
             let expect = player.expects.pop_front().unwrap_or_else(|| panic!("unasked: {text}"));
             let player = &self.players[at];
@@ -322,6 +333,7 @@ impl Simulation {
                 assert!(self.executed.popped.insert(version), "{version} was popped twice");
             }
             self.remember(at, &expect, &reply);
+            self.players[at].note_topic(expect, &reply);
         }
     }
 

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::base::ids::{ClientId, LaneId};
 use crate::base::limits;
 use crate::relay::order::Replies;
+use crate::relay::sim_listeners::{Listening, Publication, is_confirmation};
 use crate::relay::sim_transactions::is_no_commit;
+use crate::relay::sim_wild::{REFUSALS, Wild};
 use crate::relay::sim_wires::{Waiter, nil};
+use crate::relay::world_messages::Topics;
 use crate::relay::world_queue::Queue;
 use crate::resp::args::Request;
 use crate::resp::reply::ReplyScanner;
@@ -43,6 +46,13 @@ pub(super) enum Expect {
     Hello,
     /// What EXEC says to these, which have written these versions.
     Committed(Vec<Expect>, Vec<u64>),
+    /// That it listens from now on, or no longer (`on`), to a topic of this kind and name; so many
+    /// more answers to the same request come behind it.
+    Topic {
+        on: bool,
+        topic: (usize, String),
+        more: usize,
+    },
 }
 
 pub(super) struct Player {
@@ -65,6 +75,7 @@ pub(super) struct Player {
     pub(super) replies: Replies,
     /// By key, what it wrote last and heard to be written.
     pub(super) wrote: BTreeMap<String, u64>,
+    pub(super) listening: Listening,
 }
 
 /// A shard has two nodes that may be its primary, and one that is a replica.
@@ -99,6 +110,8 @@ pub(super) struct Wire {
     pub(super) resp3: bool,
     pub(super) database: u32,
     pub(super) queue: Option<Queue>,
+    /// What it is subscribed to.
+    pub(super) topics: Topics,
 }
 
 /// What was executed, by whom, and in which order.
@@ -120,6 +133,8 @@ pub(super) struct Executed {
     pub(super) deleted_at: BTreeMap<String, u64>,
     /// Versions that are written together, or not at all.
     pub(super) transactions: Vec<Vec<u64>>,
+    /// The moments at which versions were published.
+    pub(super) published_at: BTreeMap<u64, u64>,
 }
 
 impl Executed {
@@ -154,35 +169,8 @@ impl Executed {
     }
 }
 
-/// What a store does wrong with its next request.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Wild {
-    /// Refuses it, as redis does for a reason of its own. The lane stays.
-    Refuses(&'static str),
-    /// Says something first that nobody has asked for.
-    Strays,
-    /// Gives a reply that this command never gives.
-    Misfits,
-    /// Gives what is no reply.
-    Garbles,
-}
-
 /// What a replica may be sent.
 const READS: [&str; 6] = ["GET", "MGET", "PING", "CLIENT", "SELECT", "HELLO"];
-
-/// What says nothing of being a primary: a watched shard's refusals of that kind are no client's.
-pub(super) const REFUSALS: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "BUSY"];
-
-impl Wild {
-    pub(super) fn any(number: u64) -> Wild {
-        match number % 8 {
-            0..=2 => Wild::Refuses(REFUSALS[(number / 8) as usize % REFUSALS.len()]),
-            3 | 4 => Wild::Strays,
-            5 | 6 => Wild::Misfits,
-            _ => Wild::Garbles,
-        }
-    }
-}
 
 #[derive(Default)]
 pub(super) struct Store {
@@ -193,6 +181,8 @@ pub(super) struct Store {
     pub(super) down: bool,
     pub(super) silent: bool,
     pub(super) loading: bool,
+    /// What those who listen are still to be told.
+    pub(super) published: Vec<Publication>,
 }
 
 /// Which errors a client may hear.
@@ -260,47 +250,6 @@ impl Store {
         }
     }
 
-    /// The next request of a client, if this store is wild; `false`: it was answered wrongly.
-    pub(super) fn stays_honest(&mut self, request: &Request<'_>, wire: &mut Wire) -> bool {
-        let name = request.name();
-        if wire.doomed.is_some()
-            || matches!(name, b"PING" | b"ROLE" | b"SELECT" | b"HELLO" | b"CLIENT" | b"SCRIPT")
-            || name == b"MULTI"
-        {
-            return true;
-        }
-        let Some(wild) = self.wild.take() else { return true };
-        if let (Some(queue), false) = (&mut wire.queue, matches!(wild, Wild::Strays)) {
-            queue.is_spoilt = true;
-        }
-        let whatever = name.starts_with(b"EVAL"); // which may be answered by anything
-        let (proof, answered): (&[u8], bool) = match wild {
-            Wild::Refuses(word) => {
-                if name == b"EXEC" {
-                    return true; // and says EXECABORT
-                }
-                let word = if wire.node == Node::Third { "REPLICA" } else { word };
-                wire.output.extend(format!("-{word} not now\r\n").bytes());
-                return false;
-            }
-            Wild::Strays if wire.resp3 => (b"?\r\n", false),
-            Wild::Strays => (b"#t\r\n", false),
-            Wild::Misfits
-                if !whatever && matches!(name, b"DEL" | b"DBSIZE" | b"WAIT" | b"RPUSH") =>
-            {
-                (b"$1\r\n1\r\n", true)
-            }
-            Wild::Misfits if !whatever => (b":1\r\n", true),
-            Wild::Misfits | Wild::Garbles => (b"$-7\r\n", true),
-        };
-        wire.output.extend(proof);
-        wire.doomed = Some(wire.output.len());
-        if answered && name == b"EXEC" {
-            wire.queue = None;
-        }
-        !answered
-    }
-
     pub(super) fn answer(
         &mut self,
         request: &Request<'_>,
@@ -344,10 +293,8 @@ impl Store {
                     encode::array_header(&mut out, request.len() - 1);
                 }
                 for at in 1..request.len() {
-                    match self.keys.get(&(database, text(at))) {
-                        Some(value) => encode::bulk(&mut out, value),
-                        None => out.extend_from_slice(nil(wire.resp3)),
-                    }
+                    let value = self.keys.get(&(database, text(at)));
+                    bulk_or_nil(value.map(Vec::as_slice), wire.resp3, &mut out);
                 }
             }
             "DEL" => {
@@ -356,13 +303,14 @@ impl Store {
                 (1..request.len()).for_each(|at| executed.delete(text(at)));
                 encode::integer(&mut out, count as i64);
             }
+            "PUBLISH" | "SPUBLISH" => self.publish(request, executed, &mut out),
             "RPUSH" | "BLPOP" => self.answer_queue(request, wire, executed, &mut out),
             "DBSIZE" | "WAIT" => encode::integer(&mut out, 1),
             "WAITAOF" => out.extend_from_slice(b"*2\r\n:1\r\n:1\r\n"),
-            "RANDOMKEY" => match self.keys.keys().find(|(of, _)| *of == database) {
-                Some((_, key)) => encode::bulk(&mut out, key.as_bytes()),
-                None => out.extend_from_slice(nil(wire.resp3)),
-            },
+            "RANDOMKEY" => {
+                let key = self.keys.keys().find(|(of, _)| *of == database);
+                bulk_or_nil(key.map(|(_, key)| key.as_bytes()), wire.resp3, &mut out);
+            }
             "SCAN" => self.scan(database, text(1) == "0", &mut out),
             "SCRIPT" => {
                 self.script = true;
@@ -377,6 +325,13 @@ impl Store {
             other => panic!("a store was sent {other}"),
         }
         wire.output.extend(out);
+    }
+}
+
+fn bulk_or_nil(value: Option<&[u8]>, resp3: bool, out: &mut Vec<u8>) {
+    match value {
+        Some(value) => encode::bulk(out, value),
+        None => out.extend_from_slice(nil(resp3)),
     }
 }
 
@@ -466,7 +421,8 @@ impl Player {
             Expect::Waited if reply == b"*2\r\n:1\r\n:1\r\n" => true,
             Expect::Integer | Expect::Deleted | Expect::Waited => value::integer(reply).is_some(),
             Expect::Committed(..) => self.is_commit(expect, reply, executed),
-            Expect::Hello => reply.starts_with(b"%7\r\n"),
+            Expect::Topic { on, topic, .. } => is_confirmation(reply, *on, topic),
+            Expect::Hello => reply.starts_with(b"%7\r\n") || reply.starts_with(b"*14\r\n"),
         }
     }
 }

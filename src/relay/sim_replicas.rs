@@ -4,9 +4,10 @@
 
 use crate::config::model::{PoolConfig, ReadFrom};
 use crate::relay::chance::Chance;
-use crate::relay::sim_model::{Node, Part, Store, Wild};
+use crate::relay::sim_model::{Node, Part, Store};
 use crate::relay::sim_reload::{is_leaving, path_of};
 use crate::relay::sim_tests::{SHARDS, Simulation};
+use crate::relay::sim_wild::Wild;
 use crate::relay::sim_wires::is_outdated;
 use crate::topology::{NodeEndpoint, Replica, ShardTopology};
 

@@ -1,6 +1,6 @@
 //! The simulation: the real relay under a seeded scheduler. Clients pipeline whatever comes to mind
 //! over false stores, bytes are cut anywhere, lanes and clients are lost, some clients do not read,
-//! primaries move, replicas lag and come and go, time jumps, stores refuse, stray and say what can not
+//! listen to channels, primaries move, replicas lag and come and go, time jumps, stores refuse, stray and say what can not
 //! be. A model checks every
 //! reply: each value names its key, its database and its version, so a foreign one shows; a write
 //! runs at most once, and never on a primary that was replaced; at the end nothing is left.
@@ -22,8 +22,10 @@ use crate::relay::sim_model::*;
 use crate::relay::sim_reload::{is_leaving, node_at, path_of};
 use crate::relay::sim_replicas::Replicas;
 use crate::relay::sim_sentinels::{Sentinels, watch};
+use crate::relay::sim_wild::Wild;
 use crate::relay::sim_wires::bound_private;
 use crate::relay::world::{World, pool_config};
+use crate::relay::world_messages::Topics;
 use crate::topology::{NodeEndpoint, PoolTopology, ShardTopology, Topology};
 
 pub(super) const SHARDS: usize = 3;
@@ -158,6 +160,7 @@ impl Simulation {
                     resp3: false,
                     database: 0,
                     queue: None,
+                    topics: Topics::new(),
                 });
                 self.relay().on_lane_open(id, now);
             }
@@ -376,6 +379,9 @@ fn the_simulation_finds_planted_bugs() {
         Plant::LoseHeld,
         Plant::SwapHeld,
         Plant::SkipShape,
+        Plant::ForgetTopics,
+        Plant::SayEarly,
+        Plant::MixVersions,
         Plant::KeepUnclean,
         Plant::ForgetWrites,
         Plant::OvertakeReads,

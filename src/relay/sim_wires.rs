@@ -15,9 +15,10 @@ use crate::relay::api::{Dirty, LaneEnd};
 use crate::relay::chance::Chance;
 use crate::relay::order::Replies;
 use crate::relay::sim_model::{
-    Executed, Expect, Faults, LIMITS, Node, Part, REFUSALS, Store, Wire, version_of,
+    Executed, Expect, Faults, LIMITS, Node, Part, Store, Wire, version_of,
 };
 use crate::relay::sim_tests::{SHARDS, Simulation};
+use crate::relay::sim_wild::REFUSALS;
 use crate::resp::args::Request;
 use crate::resp::request::{Parsed, RequestParser};
 use crate::resp::{encode, value};
@@ -112,7 +113,10 @@ impl Simulation {
         let (wire, now) = (self.wires.swap_remove(at), self.world.now);
         self.bury(wire.id);
         if let (Some(sentinels), true) = (&mut self.sentinels, wire.node != Node::Third) {
-            sentinels.note_loss(wire.shard);
+            let lane = &self.world.relay.lanes[wire.id.index as usize];
+            if lane.subscriber.is_none() {
+                sentinels.note_loss(wire.shard); // one that subscribes is no doubt
+            }
         }
         self.stores[wire.shard].script &= self.below(2) == 0;
         self.relay().on_lane_closed(wire.id, LaneEnd::Eof, now);
@@ -171,7 +175,7 @@ impl Simulation {
                 (Some(replicas), Node::Third) => &mut replicas.stores[wire.shard],
                 _ => &mut self.stores[wire.shard],
             };
-            if store.stays_honest(&request, wire) {
+            if store.stays_honest(&request, wire) && !wire.subscribe(&request) {
                 store.answer_on(&request, wire, (&mut self.executed, part));
             }
             if request.len() == 4 && request.arg(1) == b"UNBLOCK" {
@@ -182,6 +186,7 @@ impl Simulation {
         }
         wire.input = input[used..].to_vec();
         let shard = wire.shard;
+        self.tell_published(shard);
         for (number, with_error) in to_unblock {
             self.unblock(shard, &number, with_error);
         }
@@ -282,15 +287,18 @@ impl Simulation {
     }
 }
 
-/// What blocks goes down a private connection, all else down another.
+/// What blocks goes down a private connection, what subscribes down one for that, all else down
+/// another.
 fn check_lane(relay: &Relay, wire: &Wire, name: &[u8]) {
     let lane = &relay.lanes[wire.id.index as usize];
     if lane.generation != wire.id.generation || matches!(name, b"PING" | b"ROLE" | b"SELECT") {
         return;
     }
     let greets = matches!(name, b"HELLO" | b"CLIENT");
-    let name = name.escape_ascii();
-    assert!(greets || lane.private.is_some() == (name.to_string() == "BLPOP"), "{name} {lane:?}");
+    let name = name.escape_ascii().to_string();
+    let subscribes = name.ends_with("subscribe");
+    assert!(greets || lane.private.is_some() == (name == "BLPOP"), "{name} {lane:?}");
+    assert!(greets || lane.subscriber.is_some() == subscribes, "{name} {lane:?}");
 }
 
 /// The version of the element in a reply to BLPOP that is one for `key` and `token`.

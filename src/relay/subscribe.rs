@@ -104,7 +104,6 @@ impl Client {
 
 impl Relay {
     /// Answers a request that a client that is subscribed may not make.
-    #[cold]
     pub(super) fn is_kept_from(&mut self, id: ClientId, command: &Command) -> bool {
         let confined = self.client(id).is_some_and(|client| client.is_confined());
         let allowed = matches!(

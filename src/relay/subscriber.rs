@@ -17,6 +17,7 @@ use crate::relay::Relay;
 use crate::relay::api::Report;
 use crate::relay::lane::{LaneState, SUBSCRIBER};
 use crate::relay::lanes::Loss;
+use crate::relay::plants::{Plant, planted};
 use crate::relay::spares::give_spare;
 use crate::relay::subscribe::place_of;
 use crate::relay::topics::{Topic, TopicId, Upstream};
@@ -183,7 +184,7 @@ impl Relay {
         let (pool, shard) = (self.lanes[index as usize].pool, self.lanes[index as usize].shard);
         for id in self.topics.of_shard(pool, shard) {
             let upstream = self.topics.get(id).and_then(|topic| topic.place.on(shard));
-            if upstream == Some(Upstream::Unasked) {
+            if upstream == Some(Upstream::Unasked) && !planted(Plant::ForgetTopics) {
                 self.ask(index, id, now.mono_us);
             }
         }

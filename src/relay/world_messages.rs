@@ -9,7 +9,7 @@ use crate::resp::args::Request;
 use crate::resp::encode;
 
 /// How a request, its answer and its messages begin: channels, patterns, shard channels.
-const KINDS: [&str; 3] = ["", "p", "s"];
+pub(super) const KINDS: [&str; 3] = ["", "p", "s"];
 
 /// What a connection is subscribed to: kind and name.
 pub(super) type Topics = BTreeSet<(usize, Vec<u8>)>;

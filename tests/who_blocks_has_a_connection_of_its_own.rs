@@ -380,7 +380,8 @@ fn a_reload_moves_who_blocks_to_the_other_address() {
     assert_eq!(heard.into_iter().collect::<Vec<_>>(), ["one", "two"]);
 }
 
-/// At the end of a drain who still blocks is closed; what is pushed afterwards is not popped for it.
+/// At the end of a drain who still blocks is unblocked and closed; what is pushed afterwards is not
+/// popped for it.
 #[test]
 fn a_drain_ends_who_blocks() {
     let mut stack = Stack::start(1, &Options::default());
@@ -390,6 +391,7 @@ fn a_drain_ends_who_blocks() {
     let mut other = stack.client();
     wait_until(PATIENCE, "it blocks", || blocked(&mut other) == 1);
     stack.proxy.process().signal("TERM");
+    assert!(client.read_reply().is_null(), "as if its time were over");
     client.expect_closed();
     wait_until(PATIENCE, "the proxy ends", || stack.proxy.process().ended().is_some());
     let mut behind = stack.shards[0].client();

@@ -1,15 +1,14 @@
 //! Commands that change or take over the connection they run on never reach a shared lane:
 //! they get an error, and the next request of everybody works.
 //!
-//! Why it must stay: one WATCH or CLIENT TRACKING on a shared connection would put
+//! Why it must stay: one CLIENT TRACKING on a shared connection would put
 //! every client's replies out of step.
 
 mod support;
 
 use support::{Options, Stack, Value};
 
-const REFUSED: [&str; 24] = [
-    "WATCH key",
+const REFUSED: [&str; 23] = [
     "HIMPORT PREPARE fields a b",
     "HIMPORT SET key fields 1 2",
     "HIMPORT DISCARDALL",

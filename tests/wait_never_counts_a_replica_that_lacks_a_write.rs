@@ -52,3 +52,18 @@ fn a_write_on_a_lost_connection_is_not_waited_for() {
     replica.resume();
     assert_eq!(client.exchange(&["WAIT", "1", "5000"]), Value::Integer(1));
 }
+
+/// EXEC behind WATCH writes on a connection of the client's own, which WAIT can not ask.
+#[test]
+fn a_transaction_that_watched_is_waited_for() {
+    let (stack, replica) = with_replica();
+    let mut client = stack.client();
+    client.exchange(&["SET", "a", "1"]);
+    assert_eq!(client.exchange(&["WAIT", "1", "5000"]), Value::Integer(1));
+    replica.pause();
+    let requests = [vec!["WATCH", "a"], vec!["MULTI"], vec!["SET", "a", "2"], vec!["EXEC"]];
+    assert_eq!(client.pipeline(&requests)[3], Value::Array(vec![Value::ok()]));
+    assert_eq!(client.exchange(&["WAIT", "1", "200"]), Value::Integer(0));
+    replica.resume();
+    assert_eq!(client.exchange(&["WAIT", "1", "5000"]), Value::Integer(1));
+}

@@ -86,6 +86,9 @@ pub const PRIVATE_IDLE_MS: u64 = 30_000;
 /// A client that blocks hears an error when its redis-server has not ended that so long after its
 /// time, ms. Redis looks ten times a second.
 pub const BLOCK_GRACE_MS: u64 = 2_000;
+/// A client that has said WATCH keeps its private connection for so long, ms; then its EXEC answers
+/// nil. What is read, worked out and written takes milliseconds: who needs a minute has forgotten it.
+pub const GUARD_MAX_MS: u64 = 60_000;
 /// A redis-server that was told to unblock a client has so long to answer it, ms; then its
 /// connection is closed.
 pub const UNBLOCK_MAX_MS: u64 = 1_000;

@@ -163,6 +163,8 @@ pub enum Special {
     Multi,
     Exec,
     Discard,
+    Watch,
+    Unwatch,
     ConfigGet,
     ConfigSet,
     /// SCRIPT KILL, FUNCTION KILL: past the lanes that the script holds up.
@@ -254,7 +256,7 @@ pub enum ClusterQuestion {
 /// Why a command is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Changes the state of the connection, which is shared (WATCH, SYNC …).
+    /// Changes the state of the connection, which is shared (SYNC, CLIENT TRACKING …).
     ConnectionState,
     /// Is about one redis-server, not about the data (SHUTDOWN, REPLICAOF, DEBUG, ACL …): to be
     /// asked of that server itself.

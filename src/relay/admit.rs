@@ -51,6 +51,11 @@ impl Relay {
 
     /// Goes on with a client whose stall may be over.
     pub(super) fn resume(&mut self, id: ClientId, now: Now) {
+        // What was taken in is carried out, also for who is being let go.
+        if let Some(client) = self.live_client(id).filter(|client| client.has_turn()) {
+            client.resuming = false;
+            return self.begin_turn(id, now);
+        }
         let limits = match self.open_client(id) {
             Some(client) => client.pool,
             None => return,
@@ -67,7 +72,9 @@ impl Relay {
             Some(Stall::Lanes) => client.order.is_empty(),
             Some(Stall::Output) => client.output_bytes() <= limits.client_output_soft_bytes / 2,
             // Told of by what they wait for, when it is over.
-            Some(Stall::Lane(_) | Stall::Cores | Stall::Blocked | Stall::Pause) => true,
+            Some(Stall::Lane(_) | Stall::Cores | Stall::Blocked | Stall::Turn | Stall::Pause) => {
+                true
+            }
         };
         if !over {
             return;

@@ -1,4 +1,4 @@
-//! Blocks: a transaction on a shared lane.
+//! Blocks: a transaction on a lane.
 //!
 //! MULTI, the requests and EXEC leave in one piece under one token. So a transaction is one request
 //! in all that can befall a lane (it waits, is sent again, refused, failed, late), and nothing of
@@ -40,7 +40,13 @@ impl Block {
 
     /// One more reply; of one that went out in pieces the last piece, which was looked at when the
     /// first one went.
-    pub(super) fn hear(&mut self, asked: Asked, flow: Flow, reply: &[u8]) -> Fit {
+    /// `nil`: what EXEC says where a watched key has changed.
+    pub(super) fn hear(
+        &mut self,
+        asked: Asked,
+        (flow, nil): (Flow, Option<&[u8]>),
+        reply: &[u8],
+    ) -> Fit {
         let is_right = match self.heard {
             // Without it each request would have been executed for itself.
             0 => {
@@ -49,7 +55,7 @@ impl Block {
             }
             _ if self.is_over(asked) => {
                 self.heard = 0;
-                return match self.is_end(asked, flow, reply) {
+                return match self.is_end(asked, (flow, nil), reply) {
                     true => Fit::Answer,
                     false => Fit::Never(why("EXEC", reply)),
                 };
@@ -72,11 +78,13 @@ impl Block {
     }
 
     /// Whether EXEC can say this, and has then left MULTI behind.
-    fn is_end(&self, asked: Asked, flow: Flow, reply: &[u8]) -> bool {
+    fn is_end(&self, asked: Asked, (flow, nil): (Flow, Option<&[u8]>), reply: &[u8]) -> bool {
         if value::is_error(reply) && flow == Flow::Collect {
             return value::error_word(reply) == b"EXECABORT";
         }
-        !self.is_spoilt && (flow != Flow::Collect || begins_as_counted(asked, reply))
+        let is_empty = asked.elements == 0 && reply == b"*0\r\n";
+        let right = is_empty || Some(reply) == nil || begins_as_counted(asked, reply);
+        !self.is_spoilt && (flow != Flow::Collect || right)
     }
 
     /// Why EXEC did not execute, if it is that its server is no primary; told once.
@@ -99,9 +107,9 @@ mod tests {
         let (mut block, asked) = (Block::default(), Asked::block(requests));
         let (last, ahead) = replies.split_last().unwrap();
         for reply in ahead {
-            assert!(matches!(block.hear(asked, Flow::Collect, reply), Fit::Ahead));
+            assert!(matches!(block.hear(asked, (Flow::Collect, None), reply), Fit::Ahead));
         }
-        block.hear(asked, Flow::Collect, last)
+        block.hear(asked, (Flow::Collect, None), last)
     }
 
     #[test]
@@ -138,10 +146,10 @@ mod tests {
         let (mut block, asked) = (Block::default(), Asked::block(1));
         let readonly = b"-READONLY no\r\n".as_slice();
         let all: [&[u8]; 3] = [b"+OK\r\n", readonly, b"-EXECABORT x\r\n"];
-        all.iter().for_each(|reply| drop(block.hear(asked, Flow::Collect, reply)));
+        all.iter().for_each(|reply| drop(block.hear(asked, (Flow::Collect, None), reply)));
         assert_eq!(block.take_refusal(), readonly);
-        all.iter().for_each(|reply| drop(block.hear(asked, Flow::Collect, reply)));
-        block.hear(asked, Flow::Collect, b"+OK\r\n");
+        all.iter().for_each(|reply| drop(block.hear(asked, (Flow::Collect, None), reply)));
+        block.hear(asked, (Flow::Collect, None), b"+OK\r\n");
         assert!(block.take_refusal().is_empty());
     }
 }

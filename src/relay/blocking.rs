@@ -35,6 +35,9 @@ use crate::stats::cells::{PoolMetric, ShardMetric};
 /// ms to be there.
 const UNCHANGED_US: u64 = 100 * US_PER_MS;
 
+const BLOCKS_GUARDING: &str = "ERR who watches keys can not block through this proxy: its private \
+                               connection has to remember them; send UNWATCH or EXEC before";
+
 /// What a client that blocks has asked for.
 #[derive(Debug)]
 pub(super) struct Blocked {
@@ -80,6 +83,9 @@ impl Relay {
             Ok(shard) => shard,
             Err(unroutable) => return self.answer_unroutable(id, command, unroutable),
         };
+        if self.client(id).is_some_and(|client| client.guard.is_some()) {
+            return self.refuse(id, BLOCKS_GUARDING);
+        }
         let writes = command.may_write();
         if writes && self.unwritable && self.refuse_write(id, &[shard]) {
             return Outcome::Done;
@@ -174,9 +180,10 @@ impl Relay {
     pub(super) fn settle_private(&mut self, id: LaneId, now: Now) {
         let Some(lane) = self.lanes.get(id.index as usize) else { return };
         let Some(private) = &lane.private else { return };
-        let (Some(client), true) = (private.client, lane.blocks()) else {
-            return self.settle_errand(id, now);
-        };
+        let Some(client) = private.client else { return self.settle_errand(id, now) };
+        if !lane.blocks() {
+            return self.settle_turn(id, client, now);
+        }
         let open = |token: &Token| matches!(token.target, Target::Client { .. });
         if lane.generation != id.generation || lane.inflight.iter().any(open) {
             return;

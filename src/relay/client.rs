@@ -6,6 +6,7 @@ use crate::base::limits::HELD_BACK_BYTES_MAX;
 use crate::base::time::Now;
 use crate::relay::api::{ClientEnd, CoreIdentity, Peer, Report};
 use crate::relay::blocking::Blocked;
+use crate::relay::guard::Guard;
 use crate::relay::large::Large;
 use crate::relay::order::Order;
 use crate::relay::private::Loan;
@@ -68,6 +69,8 @@ pub(super) struct Client {
     pub(super) loan: Loan,
     /// What it blocks on.
     pub(super) blocked: Option<Box<Blocked>>,
+    /// The keys that it has said WATCH of.
+    pub(super) guard: Option<Box<Guard>>,
     /// Where reads go to replicas.
     pub(super) recent: Recent,
     /// Part of a long reply has been sent, and the rest has not come yet.
@@ -120,6 +123,8 @@ pub(super) enum Stall {
     Cores,
     /// It blocks, or will when what it asked for before is answered.
     Blocked,
+    /// The same of WATCH, and of EXEC behind it.
+    Turn,
     /// CLIENT PAUSE.
     Pause,
 }
@@ -182,6 +187,7 @@ impl Client {
             writes: Writes::default(),
             loan: Loan::None,
             blocked: None,
+            guard: None,
             recent: Recent::default(),
             streaming: false,
             unsaid: false,
@@ -206,7 +212,8 @@ impl Client {
         let large = self.large.as_ref().map_or(0, |large| large.bytes());
         let blocked = self.blocked.as_ref().map_or(0, |blocked| blocked.bytes());
         let queued = self.transaction.as_ref().map_or(0, |queued| queued.requests.bytes());
-        self.output_bytes() + self.tail.len() + large + blocked + queued
+        let guard = self.guard.as_ref().map_or(0, |guard| guard.bytes());
+        self.output_bytes() + self.tail.len() + large + blocked + queued + guard
     }
 
     /// It blocks: nothing of its own is under way but that.
@@ -224,6 +231,9 @@ impl Client {
             large.parts.clear(chunks);
         }
         if let Some(transaction) = &mut self.transaction {
+            transaction.requests.clear(chunks);
+        }
+        if let Some(transaction) = self.guard.as_mut().and_then(|guard| guard.transaction_mut()) {
             transaction.requests.clear(chunks);
         }
     }
@@ -304,9 +314,7 @@ impl Relay {
         if client.blocked.is_some() {
             self.stats.pool(client.pool, PoolMetric::BlockedClients).sub(1);
         }
-        if client.loan != Loan::None {
-            self.end_loan(id, client.pool, client.loan, now);
-        }
+        self.leave_loan(id, &client, now);
     }
 
     /// Closes a client that holds too many bytes.

@@ -221,7 +221,8 @@ fn write_line(client: &Client, now: Now, out: &mut String) {
     let _ = writeln!(
         out,
         "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={channels} \
-         psub={patterns} ssub={shard_channels} multi={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} \
+         psub={patterns} ssub={shard_channels} multi={} watch={} qbuf={} qbuf-free=0 argv-mem=0 \
+         multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} \
          tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
         client.number,
         peer_address(&client.peer),
@@ -232,6 +233,7 @@ fn write_line(client: &Client, now: Now, out: &mut String) {
         flags(client),
         client.database,
         queued.map_or(-1, |queued| queued.count as i64),
+        client.guard.as_ref().map_or(0, |guard| guard.keys),
         client.tail.len(),
         queued.map_or(0, |queued| queued.requests.bytes()),
         client.order.len(),

@@ -46,6 +46,22 @@ pub(super) struct Queued {
 }
 
 impl Relay {
+    /// News of another core.
+    pub fn on_shared(&mut self, news: Shared, now: Now) {
+        match news {
+            Shared::Script(script) => {
+                self.scripts.remember(script.pool, &script.body);
+            }
+            Shared::ScriptFlush(pool) => self.scripts.forget(pool),
+            Shared::Query { from, gather, query } => self.on_query(from, gather, &query, now),
+            Shared::Answer { core, gather, part } => self.on_answer(core, gather, part, now),
+            Shared::Seen { from, pool, lines, missed } => {
+                self.on_seen(from, pool, (&lines, missed), now);
+            }
+            Shared::SeenBy { core, pool, go_on } => self.on_seen_by(core, pool, go_on),
+        }
+    }
+
     /// Answers `id`: at once if only this core is concerned, else when the others have answered.
     pub(super) fn query_clients(
         &mut self,

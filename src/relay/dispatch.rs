@@ -59,7 +59,7 @@ impl Relay {
             return self.refuse(id, NOAUTH);
         }
         if !command.arity_ok(request.len()) {
-            return self.reject_arity(id, command);
+            return self.reject_arity(id, command, now);
         }
         if hears_pushes && let Some(outcome) = self.mind_pushes(id, command) {
             return outcome;
@@ -126,7 +126,9 @@ impl Relay {
             Special::Wait => self.wait(id, command, request, now),
             Special::Multi => self.multi(id),
             Special::Exec => self.exec(id, now),
-            Special::Discard => self.discard(id),
+            Special::Discard => self.discard(id, now),
+            Special::Watch => self.guard_keys(id, command, request, now),
+            Special::Unwatch => self.unwatch(id, now),
             Special::ConfigGet => self.config_get(id, command, request, now),
             Special::ConfigSet => self.config_set(id, command, request, now),
             Special::Kill => self.kill_script(id, command, request, now),

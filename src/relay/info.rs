@@ -59,8 +59,10 @@ impl Relay {
         if wants("clients") {
             let clients = pool_total(&self.all_stats, gather.pool, PoolMetric::ClientConnections);
             let blocked = pool_total(&self.all_stats, gather.pool, PoolMetric::BlockedClients);
+            let watching = pool_total(&self.all_stats, gather.pool, PoolMetric::WatchingClients);
             info += &format!(
-                "# Clients\r\nconnected_clients:{clients}\r\nblocked_clients:{blocked}\r\n\r\n"
+                "# Clients\r\nconnected_clients:{clients}\r\nblocked_clients:{blocked}\r\n\
+                 watching_clients:{watching}\r\n\r\n"
             );
         }
         if wants("memory") {

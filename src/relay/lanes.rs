@@ -359,7 +359,7 @@ impl Relay {
         }
         self.scripts.forget_loaded(pool, shard);
         if private {
-            return self.lose_private(index, loss, orphans, now);
+            return self.lose_private(index, loss, (orphans, lost.sent), now);
         }
         if watched {
             self.hold_lane(index, lost, loss, now);

@@ -11,7 +11,7 @@ use crate::relay::api::{Ask, Report};
 use crate::relay::lane::{Flow, LaneState, Token, backoff_ms};
 use crate::relay::lanes::Loss;
 use crate::relay::pool::LaneSet;
-use crate::relay::private::{Lending, Loan, NotLent};
+use crate::relay::private::{Lending, Loan, LostLoan, NotLent};
 use crate::stats::cells::ShardMetric;
 
 /// A shard whose private connections stand for so long is there, µs.
@@ -23,7 +23,7 @@ impl Relay {
         &mut self,
         index: u32,
         loss: Loss,
-        orphans: VecDeque<Token>,
+        (orphans, sent): (VecDeque<Token>, usize),
         now: Now,
     ) {
         let lane = &mut self.lanes[index as usize];
@@ -46,7 +46,8 @@ impl Relay {
         if let Some(client) = self.client(id) {
             client.loan = Loan::None;
         }
-        self.on_loan_lost(id, (shard, loss), &orphans, now);
+        let lost = LostLoan { shard, loss, why: &why, orphans: &orphans, sent };
+        self.on_loan_lost(id, &lost, now);
     }
 
     fn note_private_loss(
@@ -84,12 +85,14 @@ impl Relay {
         }
     }
 
-    /// Half of a reply has come on a private connection whose server is to be left for another, as
-    /// good as that: the other half is waited for.
+    /// A reply, or the other half of one, is to come on a private connection whose server is to be
+    /// left for another, as good as that: it is waited for.
     pub(super) fn owes_half(&mut self, index: u32) -> bool {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
         let ready = lane.state == LaneState::Ready;
-        let half = ready && (lane.flow != Flow::Collect || !lane.tail.is_empty());
+        // Who watches keys, or executes, waits for its answer.
+        let asked = !lane.blocks() && lane.sent > 0;
+        let half = ready && (asked || lane.flow != Flow::Collect || !lane.tail.is_empty());
         if let Some(private) = &mut lane.private {
             private.outdated |= half;
         }
@@ -169,7 +172,7 @@ impl Relay {
         for (id, _) in over {
             if let Some(client) = self.client(id) {
                 client.loan = Loan::None;
-                self.on_not_lent(id, shard, why);
+                self.on_not_lent(id, shard, why, now);
             }
         }
     }

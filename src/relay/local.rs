@@ -42,7 +42,7 @@ impl Relay {
             Local::Hello => self.hello(id, request),
             Local::Auth => self.auth(id, request),
             Local::Select => self.select(id, request),
-            Local::Reset => self.reset(id),
+            Local::Reset => self.reset(id, now),
             Local::Quit => {
                 self.answer(id, |out| encode::simple(out, "OK"));
                 self.finish_after_replies(id);

@@ -50,6 +50,9 @@ mod follow;
 mod follow_tests;
 mod gather;
 mod greeting;
+mod guard;
+#[cfg(test)]
+mod guard_tests;
 mod hold;
 #[cfg(test)]
 mod hold_tests;
@@ -102,6 +105,12 @@ mod sim_calm;
 mod sim_clients;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
+mod sim_errors;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
+mod sim_guards;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
 mod sim_listeners;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]
@@ -148,6 +157,7 @@ mod turn;
 mod unblock;
 #[cfg(test)]
 mod unblock_tests;
+mod unguard;
 mod verify;
 mod wait;
 #[cfg(test)]
@@ -176,7 +186,7 @@ use crate::resp::args::ArgRange;
 use crate::stats::cells::{CoreMetric, CoreStats, PoolMetric};
 use crate::stats::latency::LatencyRecorder;
 use crate::topology::Topology;
-use api::{Ask, CoreIdentity, Dirty, Report, Shared};
+use api::{Ask, CoreIdentity, Dirty, Report};
 use client::{Client, Phase, Stall};
 use cores::Queued;
 use gather::Gather;
@@ -360,22 +370,6 @@ impl Relay {
         lane.sending_bytes = lane.sending_bytes.saturating_sub(bytes);
         self.lane_bytes = self.lane_bytes.saturating_sub(bytes);
         self.release_feeders(id.index);
-    }
-
-    /// News of another core.
-    pub fn on_shared(&mut self, news: Shared, now: Now) {
-        match news {
-            Shared::Script(script) => {
-                self.scripts.remember(script.pool, &script.body);
-            }
-            Shared::ScriptFlush(pool) => self.scripts.forget(pool),
-            Shared::Query { from, gather, query } => self.on_query(from, gather, &query, now),
-            Shared::Answer { core, gather, part } => self.on_answer(core, gather, part, now),
-            Shared::Seen { from, pool, lines, missed } => {
-                self.on_seen(from, pool, (&lines, missed), now);
-            }
-            Shared::SeenBy { core, pool, go_on } => self.on_seen_by(core, pool, go_on),
-        }
     }
 
     pub fn next_ask(&mut self) -> Option<Ask> {

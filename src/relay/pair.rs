@@ -193,6 +193,7 @@ impl Relay {
         let Some(lane) = self.lanes.get(index as usize) else { return false };
         self.stats.shard(lane.pool, lane.shard, ShardMetric::ErrorReplies).add(1);
         self.take_back_blocked(index, token, reply, now)
+            || self.take_back_turn(index, token, reply, now)
     }
 
     /// A piece of a reply that goes on.
@@ -371,7 +372,7 @@ impl Relay {
         let resumes = match client.stall {
             Some(Stall::Lanes) => client.order.is_empty(),
             // Its own slot is the last one.
-            Some(Stall::Blocked) => client.order.len() <= 1,
+            Some(Stall::Blocked | Stall::Turn) => client.order.len() <= 1,
             _ => false,
         };
         if resumes {

@@ -29,6 +29,12 @@ pub(crate) enum Plant {
     SwapHeld,
     /// A private connection is lent on whatever is still under way on it.
     KeepUnclean,
+    /// A private connection is lent on with what is watched there.
+    KeepGuard,
+    /// A transaction is executed although what it watched may have changed.
+    ForgetBroken,
+    /// Who watches keys reads from replicas.
+    GuardAtReplica,
     /// A reply of any shape is taken.
     SkipShape,
     /// A client reads from replicas right after it wrote.

@@ -23,6 +23,7 @@ use crate::base::limits::PRIVATE_IDLE_MS;
 use crate::base::time::{Now, US_PER_MS};
 use crate::relay::Relay;
 use crate::relay::api::Report;
+use crate::relay::client::Client;
 use crate::relay::lane::{Lane, LaneState, Target, Token};
 use crate::relay::lanes::Loss;
 use crate::relay::plants::{Plant, planted};
@@ -119,6 +120,17 @@ pub(super) enum NotLent {
     Late,
     /// There was no connection for too long.
     Down,
+}
+
+/// A private connection that a client had borrowed, and that is no more.
+#[derive(Debug)]
+pub(super) struct LostLoan<'a> {
+    pub(super) shard: ShardId,
+    pub(super) loss: Loss,
+    pub(super) why: &'a str,
+    /// What was not answered on it; so many of them had been sent.
+    pub(super) orphans: &'a VecDeque<Token>,
+    pub(super) sent: usize,
 }
 
 impl Lending {
@@ -223,6 +235,15 @@ impl Relay {
                 }
             }
             Loan::Lane(lane) => self.give_back(lane, false, now),
+        }
+    }
+
+    /// The client has left, and what it borrowed with it.
+    pub(super) fn leave_loan(&mut self, id: ClientId, client: &Client, now: Now) {
+        if client.guard.is_some() {
+            self.leave_guard(id, client, now);
+        } else if client.loan != Loan::None {
+            self.end_loan(id, client.pool, client.loan, now);
         }
     }
 
@@ -363,25 +384,27 @@ impl Relay {
 
     /// The client, which had to wait, has the private connection `lane` now: it is Ready.
     fn on_lent(&mut self, id: ClientId, lane: u32, now: Now) {
-        self.send_blocking(id, lane, now);
+        match self.client(id).is_some_and(|client| client.has_turn()) {
+            true => self.send_turn(id, lane, now),
+            false => self.send_blocking(id, lane, now),
+        }
     }
 
     /// The client, which waited, gets no private connection.
-    pub(super) fn on_not_lent(&mut self, id: ClientId, shard: ShardId, why: NotLent) {
-        self.end_waiting(id, shard, why);
+    pub(super) fn on_not_lent(&mut self, id: ClientId, shard: ShardId, why: NotLent, now: Now) {
+        match self.client(id).is_some_and(|client| client.has_turn()) {
+            true => self.end_waiting_turn(id, shard, why, now),
+            false => self.end_waiting(id, shard, why),
+        }
     }
 
-    /// The client's private connection was lost, or could not be made; it has none now. `orphans`:
-    /// what was not answered on it.
-    pub(super) fn on_loan_lost(
-        &mut self,
-        id: ClientId,
-        (shard, loss): (ShardId, Loss),
-        orphans: &VecDeque<Token>,
-        now: Now,
-    ) {
-        let asked = orphans.iter().any(|token| matches!(token.target, Target::Client { .. }));
-        self.move_blocked(id, (shard, loss), asked, now);
+    /// The client's private connection was lost, or could not be made; it has none now.
+    pub(super) fn on_loan_lost(&mut self, id: ClientId, lost: &LostLoan<'_>, now: Now) {
+        if self.client(id).is_some_and(|client| client.guard.is_some()) {
+            return self.lose_guard(id, lost, now);
+        }
+        let asked = lost.orphans.iter().any(|token| matches!(token.target, Target::Client { .. }));
+        self.move_blocked(id, (lost.shard, lost.loss), asked, now);
     }
 
     /// The client's wait goes on with another connection, behind those who wait already; who was

@@ -127,8 +127,9 @@ impl Relay {
         let primary = self.lane_of(set, shard, id);
         let Some(client) = self.clients.get(id.index, id.generation) else { return primary };
         let (pool, from) = (client.pool, self.pools[client.pool.index()].reads.of(family));
+        let guards = client.guard.is_some() && !planted(Plant::GuardAtReplica);
         let own_write = client.must_see_own_write(now) && !planted(Plant::ForgetWrites);
-        if from == ReadFrom::Primary || own_write {
+        if from == ReadFrom::Primary || own_write || guards {
             return primary;
         }
         let LaneSet { lanes_per_node, replicas, .. } = &self.lane_sets[set as usize];

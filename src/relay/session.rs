@@ -1,6 +1,7 @@
 //! A client's own state: HELLO, AUTH, SELECT and RESET.
 
 use crate::base::ids::ClientId;
+use crate::base::time::Now;
 use crate::config::model::Facade;
 use crate::relay::Relay;
 use crate::relay::client::Stall;
@@ -12,6 +13,9 @@ use crate::resp::encode::{self, Encoder};
 
 /// The version that HELLO and INFO report: that of the redis whose commands the table describes.
 pub(super) const REDIS_VERSION: &str = "7.0.15";
+
+const LEAVES_GUARD: &str = "ERR who watches keys can not go to another database or protocol version \
+                            through this proxy; send it before WATCH, or UNWATCH before it";
 
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
@@ -65,6 +69,12 @@ impl Relay {
             );
             return;
         }
+        let database = client.database;
+        if self.leaves_guard(id, protocol, database) {
+            self.refuse(id, LEAVES_GUARD);
+            return;
+        }
+        let Some(client) = self.client(id) else { return };
         if let Some(name) = options.name {
             client.names_mut().name = name.to_vec();
         }
@@ -133,6 +143,9 @@ impl Relay {
         };
         let databases = self.pool(pool).config.databases;
         match u32::try_from(number) {
+            Ok(database) if self.leaves_guard(id, protocol, database) => {
+                self.refuse(id, LEAVES_GUARD);
+            }
             Ok(database) if database < databases => {
                 self.move_to_lanes(id, protocol, database);
                 self.answer(id, |out| encode::simple(out, "OK"));
@@ -144,9 +157,10 @@ impl Relay {
     }
 
     /// RESET: as a fresh connection.
-    pub(super) fn reset(&mut self, id: ClientId) {
+    pub(super) fn reset(&mut self, id: ClientId, now: Now) {
         self.end_monitor(id);
         self.forget_transaction(id);
+        self.end_guard(id, now);
         let Some(client) = self.client(id) else { return };
         client.names = None;
         // One that is skipped is skipped, be it that of RESET itself: so does redis.
@@ -161,6 +175,13 @@ impl Relay {
         }
         self.move_to_lanes(id, Protocol::Resp2, pool.database);
         self.answer(id, |out| encode::simple(out, "RESET"));
+    }
+
+    /// Whether it watches keys on a connection of another protocol version or database.
+    fn leaves_guard(&mut self, id: ClientId, protocol: Protocol, database: u32) -> bool {
+        self.client(id).is_some_and(|client| {
+            client.guard.is_some() && (client.protocol, client.database) != (protocol, database)
+        })
     }
 
     fn move_to_lanes(&mut self, id: ClientId, protocol: Protocol, database: u32) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::base::ids::{ClientId, PoolId};
 use crate::relay::api::{ClientEnd, Dirty, Peer};
 use crate::relay::order::Replies;
+use crate::relay::sim_guards::Seen;
 use crate::relay::sim_listeners::Listening;
 use crate::relay::sim_model::{DIGEST, Expect, KEYS, Player, versions_in};
 use crate::relay::sim_tests::Simulation;
@@ -33,6 +34,7 @@ impl Simulation {
             replies: Replies::On,
             wrote: BTreeMap::new(),
             listening: Listening::default(),
+            seen: Seen::default(),
         });
     }
 
@@ -62,8 +64,10 @@ impl Simulation {
         if self.below(6) == 0 {
             return self.think_of_queues(at);
         }
-        if self.below(16) == 0 {
-            return self.think_of_transaction(at);
+        match self.below(16) {
+            0 => return self.think_of_transaction(at),
+            1 => return self.think_of_guard(at),
+            _ => {}
         }
         let count = 1 + self.below(4);
         let keys: Vec<String> =
@@ -324,6 +328,9 @@ impl Simulation {
             let truth = (self.errors, &self.executed.versions);
             let right = match &expect {
                 Expect::Popped(key, token, resp3) => is_popped((key, token), *resp3, &reply, truth),
+                Expect::Guarded(..) => {
+                    player.is_guarded(&expect, &reply, (self.errors, &self.executed))
+                }
                 _ => player.check(&expect, &reply, truth),
             };
             assert!(right, "for {expect:.200?} it heard {text}");
@@ -332,6 +339,7 @@ impl Simulation {
             {
                 assert!(self.executed.popped.insert(version), "{version} was popped twice");
             }
+            self.players[at].seen.hear(&expect, &reply);
             self.remember(at, &expect, &reply);
             self.players[at].note_topic(expect, &reply);
         }
@@ -341,6 +349,9 @@ impl Simulation {
     fn remember(&mut self, at: usize, expect: &Expect, reply: &[u8]) {
         if value::is_error(reply) {
             return;
+        }
+        if let Expect::Guarded(commit, ..) = expect {
+            return self.remember(at, commit, reply);
         }
         if let (Expect::Committed(expects, _), Some(replies)) = (expect, value::elements(reply)) {
             return expects

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::base::ids::{ClientId, LaneId};
 use crate::base::limits;
 use crate::relay::order::Replies;
+use crate::relay::sim_errors::{Faults, is_fit_error, is_no_commit};
+use crate::relay::sim_guards::Seen;
 use crate::relay::sim_listeners::{Listening, Publication, is_confirmation};
-use crate::relay::sim_transactions::is_no_commit;
-use crate::relay::sim_wild::{REFUSALS, Wild};
+use crate::relay::sim_tests::SHARDS;
+use crate::relay::sim_wild::Wild;
 use crate::relay::sim_wires::{Waiter, nil};
 use crate::relay::world_messages::Topics;
 use crate::relay::world_queue::Queue;
@@ -53,6 +55,11 @@ pub(super) enum Expect {
         topic: (usize, String),
         more: usize,
     },
+    /// `+OK` to WATCH: of these keys, and whether it is the first.
+    Watched(Vec<String>, bool),
+    /// As `Committed`, or nil if something that is watched has changed since this moment. The last
+    /// is the key that was read, and what it is now.
+    Guarded(Box<Expect>, u64, (String, u64)),
 }
 
 pub(super) struct Player {
@@ -76,6 +83,8 @@ pub(super) struct Player {
     /// By key, what it wrote last and heard to be written.
     pub(super) wrote: BTreeMap<String, u64>,
     pub(super) listening: Listening,
+    /// What it watches, as far as it has heard.
+    pub(super) seen: Seen,
 }
 
 /// A shard has two nodes that may be its primary, and one that is a replica.
@@ -112,6 +121,9 @@ pub(super) struct Wire {
     pub(super) queue: Option<Queue>,
     /// What it is subscribed to.
     pub(super) topics: Topics,
+    /// Keys that are watched here, and how often each had been written.
+    pub(super) watched: BTreeMap<(u32, String), u64>,
+    pub(super) private: bool,
 }
 
 /// What was executed, by whom, and in which order.
@@ -127,6 +139,8 @@ pub(super) struct Executed {
     pub(super) keys: BTreeMap<u64, String>,
     /// The last version of a client on one of its lanes: shard, protocol, database.
     pub(super) last: BTreeMap<(u32, u32, usize, bool, u32), u64>,
+    /// What is past its deadline may come behind what goes down a private connection then.
+    pub(super) is_late: bool,
     /// The moments at which versions were written last, and keys deleted.
     pub(super) moment: u64,
     pub(super) written_at: BTreeMap<u64, u64>,
@@ -135,6 +149,9 @@ pub(super) struct Executed {
     pub(super) transactions: Vec<Vec<u64>>,
     /// The moments at which versions were published.
     pub(super) published_at: BTreeMap<u64, u64>,
+    /// Which version this one took the place of, and when each key was written last.
+    pub(super) before: BTreeMap<u64, Option<u64>>,
+    pub(super) touched_at: BTreeMap<String, u64>,
 }
 
 impl Executed {
@@ -149,6 +166,7 @@ impl Executed {
 
     fn delete(&mut self, key: String) {
         self.moment += 1;
+        self.touched_at.insert(key.clone(), self.moment);
         self.deleted_at.insert(key, self.moment);
     }
 
@@ -162,7 +180,9 @@ impl Executed {
             return;
         }
         let author = self.authors[&version];
-        let place = (author.index, author.generation, wire.shard, wire.resp3, wire.database);
+        let apart = usize::from(self.is_late && wire.private);
+        let shard = wire.shard + SHARDS * apart;
+        let place = (author.index, author.generation, shard, wire.resp3, wire.database);
         let last = self.last.entry(place).or_default();
         assert!(*last < version, "version {version} was written after {last}");
         *last = version;
@@ -176,6 +196,8 @@ const READS: [&str; 6] = ["GET", "MGET", "PING", "CLIENT", "SELECT", "HELLO"];
 pub(super) struct Store {
     pub(super) wild: Option<Wild>,
     pub(super) keys: BTreeMap<(u32, String), Vec<u8>>,
+    /// How often each key was written.
+    pub(super) touched: BTreeMap<(u32, String), u64>,
     pub(super) queues: BTreeMap<(u32, String), VecDeque<Vec<u8>>>,
     pub(super) script: bool,
     pub(super) down: bool,
@@ -183,19 +205,6 @@ pub(super) struct Store {
     pub(super) loading: bool,
     /// What those who listen are still to be told.
     pub(super) published: Vec<Publication>,
-}
-
-/// Which errors a client may hear.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Faults {
-    None,
-    /// A shard has got another address: only a WAIT for what was written at the old one.
-    Left,
-    /// Whatever a proxy says of a shard that is lost.
-    Any,
-    /// Of a watched shard: only a write whose outcome is unknown, only a WAIT whose connection was
-    /// lost.
-    Unknown,
 }
 
 pub(super) const LIMITS: RequestLimits = RequestLimits {
@@ -284,7 +293,7 @@ impl Store {
             "SET" | "MSET" => {
                 for at in (1..request.len()).step_by(2) {
                     execute(executed, wire, request.arg(at + 1));
-                    self.keys.insert((database, text(at)), request.arg(at + 1).to_vec());
+                    self.set((database, text(at)), request.arg(at + 1), executed);
                 }
                 encode::simple(&mut out, "OK");
             }
@@ -298,13 +307,13 @@ impl Store {
                 }
             }
             "DEL" => {
-                let gone = |at: &usize| self.keys.remove(&(database, text(*at))).is_some();
-                let count = (1..request.len()).filter(gone).count();
+                let gone = (1..request.len()).filter(|at| self.delete((database, text(*at))));
+                encode::integer(&mut out, gone.count() as i64);
                 (1..request.len()).for_each(|at| executed.delete(text(at)));
-                encode::integer(&mut out, count as i64);
             }
             "PUBLISH" | "SPUBLISH" => self.publish(request, executed, &mut out),
             "RPUSH" | "BLPOP" => self.answer_queue(request, wire, executed, &mut out),
+            "WATCH" | "UNWATCH" => wire.watch(request, &self.touched, &mut out),
             "DBSIZE" | "WAIT" => encode::integer(&mut out, 1),
             "WAITAOF" => out.extend_from_slice(b"*2\r\n:1\r\n:1\r\n"),
             "RANDOMKEY" => {
@@ -335,39 +344,6 @@ fn bulk_or_nil(value: Option<&[u8]>, resp3: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether it may be heard instead of what was asked for.
-fn is_fit_error(expect: &Expect, reply: &[u8], truth: (Faults, &BTreeSet<u64>)) -> bool {
-    let (faults, executed) = truth;
-    let word = value::error_word(reply);
-    let ordinary = REFUSALS.iter().any(|refusal| word == refusal.as_bytes());
-    let lost_writes = reply.starts_with(b"-ERR A connection that carried");
-    let unknown = reply.starts_with(b"-ERR outcome unknown: ");
-    // A script's refusal is believed now and then only.
-    let refused = [b"-READONLY You".as_slice(), b"-LOADING Redis"];
-    if matches!(faults, Faults::Any | Faults::Unknown)
-        && matches!(expect, Expect::Ran(..))
-        && refused.iter().any(|word| reply.starts_with(word))
-    {
-        return true;
-    }
-    match faults {
-        Faults::None => false,
-        Faults::Left => matches!(expect, Expect::Waited) && lost_writes,
-        _ if ordinary => true,
-        Faults::Any => {
-            let words = [b"-ERR ".as_slice(), b"-NOSC", b"-LOADING shard "];
-            words.iter().any(|word| reply.starts_with(word))
-        }
-        Faults::Unknown if is_overtaken(reply) => is_undone(expect, executed),
-        Faults::Unknown => match expect {
-            Expect::Ran(..) => unknown || reply.starts_with(b"-NOSC"),
-            Expect::Written(_) | Expect::Pushed(_) | Expect::Deleted => unknown,
-            Expect::Waited => lost_writes,
-            _ => false,
-        },
-    }
-}
-
 impl Player {
     pub(super) fn check(
         &self,
@@ -392,7 +368,8 @@ impl Player {
             return is_fit_error(expect, reply, truth);
         }
         match expect {
-            Expect::Exactly(_) | Expect::Popped(..) => false,
+            Expect::Exactly(_) | Expect::Popped(..) | Expect::Guarded(..) => false,
+            Expect::Watched(..) => reply == b"+OK\r\n",
             Expect::Written(versions) => {
                 reply == b"+OK\r\n" && versions.iter().all(|version| executed.contains(version))
             }
@@ -436,21 +413,5 @@ pub(super) fn versions_in(keys: &[String], reply: &[u8]) -> Vec<(String, Option<
             let elements = value::elements(reply).into_iter().flatten();
             keys.iter().cloned().zip(elements.map(version)).collect()
         }
-    }
-}
-
-/// Refused, and then a later request of the same client was taken: it can not be sent again.
-pub(super) fn is_overtaken(reply: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(reply);
-    text.starts_with("-LOADING shard ") && text.contains("then took a later request of yours")
-}
-
-/// What was asked for is no read, and has not been executed.
-fn is_undone(expect: &Expect, executed: &BTreeSet<u64>) -> bool {
-    match expect {
-        Expect::Ran(version, _) | Expect::Pushed(version) => !executed.contains(version),
-        // One of several may have been: on another shard.
-        Expect::Written(versions) => versions.len() > 1 || !executed.contains(&versions[0]),
-        other => matches!(other, Expect::Deleted | Expect::Waited),
     }
 }

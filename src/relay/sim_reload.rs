@@ -8,7 +8,8 @@ use crate::base::ids::LaneId;
 use crate::config::model::{Config, NodeAddress, ReadFrom};
 use crate::relay::Relay;
 use crate::relay::lane::LaneState;
-use crate::relay::sim_model::{Faults, Node};
+use crate::relay::sim_errors::Faults;
+use crate::relay::sim_model::Node;
 use crate::relay::sim_tests::{SHARDS, Simulation};
 
 /// A lane that waits for what the server owes which it is leaving.

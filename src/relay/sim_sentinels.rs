@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use crate::config::model::{PoolConfig, Replay, SentinelConfig};
 use crate::relay::chance::Chance;
-use crate::relay::sim_model::{Faults, Node};
+use crate::relay::sim_errors::Faults;
+use crate::relay::sim_model::Node;
 use crate::relay::sim_tests::{SHARDS, Simulation};
 use crate::topology::ShardTopology;
 

@@ -8,7 +8,7 @@
 //! `make sim` runs thousands of seeds. A seed that fails is printed; `SEED=n make sim` runs that
 //! one alone, `SEEDS=n make sim` so many fresh ones.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::ids::{ClientId, LaneId, PoolId};
@@ -18,6 +18,7 @@ use crate::relay::api::{Ask, ClientEnd, Dirty, LaneEnd, Report};
 use crate::relay::chance::Chance;
 #[cfg(test)]
 use crate::relay::plants::{self, Plant};
+use crate::relay::sim_errors::Faults;
 use crate::relay::sim_model::*;
 use crate::relay::sim_reload::{is_leaving, node_at, path_of};
 use crate::relay::sim_replicas::Replicas;
@@ -88,7 +89,11 @@ impl Simulation {
             epoch: 1,
             stores: (0..SHARDS).map(|_| Store::default()).collect(),
             versions: 0,
-            executed: Executed { repeats, ..Executed::default() },
+            executed: Executed {
+                repeats,
+                is_late: faults && errors == Faults::Any,
+                ..Executed::default()
+            },
             errors: if faults { errors } else { Faults::None },
             thinking: ClientId { index: 0, generation: 0 },
             sentinels: watched.then(Sentinels::default),
@@ -161,6 +166,8 @@ impl Simulation {
                     database: 0,
                     queue: None,
                     topics: Topics::new(),
+                    watched: BTreeMap::new(),
+                    private: self.world.relay.lanes[id.index as usize].private.is_some(),
                 });
                 self.relay().on_lane_open(id, now);
             }
@@ -383,6 +390,9 @@ fn the_simulation_finds_planted_bugs() {
         Plant::SayEarly,
         Plant::MixVersions,
         Plant::KeepUnclean,
+        Plant::KeepGuard,
+        Plant::ForgetBroken,
+        Plant::GuardAtReplica,
         Plant::ForgetWrites,
         Plant::OvertakeReads,
         Plant::HearReplica,

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::relay::sim_model::{Executed, Expect, Faults, Part, Player, Store, Wire, is_overtaken};
+use crate::relay::sim_errors::Faults;
+use crate::relay::sim_model::{Executed, Expect, Part, Player, Store, Wire};
 use crate::relay::world_queue::Queue;
 use crate::resp::args::Request;
 use crate::resp::{encode, value};
@@ -25,12 +26,19 @@ impl Store {
             }
             (b"MULTI", Some(_)) => panic!("MULTI inside MULTI"),
             (b"EXEC", Some(queue)) if queue.is_spoilt => {
+                wire.watched.clear();
                 encode::error(&mut out, format!("{abort} previous errors."));
             }
+            (b"EXEC", Some(_)) if wire.has_changed(&self.touched) => {
+                wire.watched.clear();
+                out.extend_from_slice(if wire.resp3 { b"_\r\n" } else { b"*-1\r\n" });
+            }
             (b"EXEC", Some(queue)) if !primary && queue.requests.iter().any(|r| is_write(r)) => {
+                wire.watched.clear();
                 encode::error(&mut out, format!("{abort}: READONLY You can't write."));
             }
             (b"EXEC", Some(queue)) => {
+                wire.watched.clear();
                 let loading = std::mem::take(&mut self.loading);
                 let output = std::mem::take(&mut wire.output);
                 queue.execute(&mut out, |request, out| {
@@ -80,26 +88,6 @@ impl Executed {
             let done = versions.iter().filter(|version| self.versions.contains(version)).count();
             assert!(done == 0 || done == versions.len(), "half of {versions:?} was written");
         }
-    }
-}
-
-/// Whether this error is one that EXEC may give: what it says was not executed was not, and what may
-/// have been was as a whole.
-pub(super) fn is_no_commit(
-    versions: &[u64],
-    reply: &[u8],
-    (faults, executed): (Faults, &BTreeSet<u64>),
-) -> bool {
-    let done = versions.iter().filter(|version| executed.contains(version)).count();
-    let begins = |word: &str| reply.starts_with(word.as_bytes());
-    let refused = begins("-EXECABORT ") || is_overtaken(reply);
-    match faults {
-        Faults::None | Faults::Left => false,
-        _ if refused => done == 0,
-        _ if begins("-ERR outcome unknown: ") => done == 0 || done == versions.len(),
-        Faults::Unknown => false,
-        Faults::Any if begins("-LOADING shard ") => done == 0,
-        Faults::Any => begins("-ERR ") && (done == 0 || done == versions.len()),
     }
 }
 

@@ -14,9 +14,8 @@ use crate::relay::Relay;
 use crate::relay::api::{Dirty, LaneEnd};
 use crate::relay::chance::Chance;
 use crate::relay::order::Replies;
-use crate::relay::sim_model::{
-    Executed, Expect, Faults, LIMITS, Node, Part, Store, Wire, version_of,
-};
+use crate::relay::sim_errors::Faults;
+use crate::relay::sim_model::{Executed, Expect, LIMITS, Node, Part, Store, Wire, version_of};
 use crate::relay::sim_tests::{SHARDS, Simulation};
 use crate::relay::sim_wild::REFUSALS;
 use crate::resp::args::Request;
@@ -66,6 +65,7 @@ impl Store {
         out: &mut Vec<u8>,
     ) {
         if request.name() == b"BLPOP" {
+            assert!(wire.watched.is_empty(), "watched for somebody else: {:?}", wire.watched);
             wire.blocked = Some(Waiter::of(request));
             return;
         }
@@ -283,22 +283,28 @@ impl Simulation {
         for (lending, number) in free {
             assert!(lending.free.iter().all(|lane| shard(lane) == ShardId(number)));
         }
-        assert_eq!(self.world.stats.pool(PoolId(0), PoolMetric::BlockedClients).get(), 0);
+        for gauge in [PoolMetric::BlockedClients, PoolMetric::WatchingClients] {
+            assert_eq!(self.world.stats.pool(PoolId(0), gauge).get(), 0);
+        }
     }
 }
 
-/// What blocks goes down a private connection, what subscribes down one for that, all else down
-/// another.
+/// What blocks goes down a private connection, as do WATCH and the transaction behind it, what
+/// subscribes down one for that, all else down another.
 fn check_lane(relay: &Relay, wire: &Wire, name: &[u8]) {
     let lane = &relay.lanes[wire.id.index as usize];
-    if lane.generation != wire.id.generation || matches!(name, b"PING" | b"ROLE" | b"SELECT") {
+    if lane.generation != wire.id.generation || wire.queue.is_some() {
         return;
     }
-    let greets = matches!(name, b"HELLO" | b"CLIENT");
+    let may_be_private = match name {
+        b"PING" | b"ROLE" | b"SELECT" | b"HELLO" | b"CLIENT" => return,
+        b"BLPOP" | b"WATCH" | b"UNWATCH" => true,
+        b"MULTI" => lane.private.is_some() && !wire.watched.is_empty(),
+        _ => false,
+    };
     let name = name.escape_ascii().to_string();
-    let subscribes = name.ends_with("subscribe");
-    assert!(greets || lane.private.is_some() == (name == "BLPOP"), "{name} {lane:?}");
-    assert!(greets || lane.subscriber.is_some() == subscribes, "{name} {lane:?}");
+    assert!(lane.private.is_some() == may_be_private, "{name} {lane:?}");
+    assert!(lane.subscriber.is_some() == name.ends_with("subscribe"), "{name} {lane:?}");
 }
 
 /// The version of the element in a reply to BLPOP that is one for `key` and `token`.

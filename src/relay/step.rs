@@ -65,7 +65,12 @@ pub(super) fn look_closer(
     (kind, reply): (u8, &[u8]),
 ) -> Fit {
     if asked.is_block {
-        return lane.block.hear(asked, flow, reply);
+        // Nothing is watched on a lane that is shared.
+        let nil = lane.private.as_ref().map(|_| match lane.protocol {
+            Protocol::Resp2 => b"*-1\r\n".as_slice(),
+            Protocol::Resp3 => b"_\r\n",
+        });
+        return lane.block.hear(asked, (flow, nil), reply);
     }
     let counted = asked.elements != 0 && (flow != Flow::Collect || begins_as_counted(asked, reply));
     match counted || planted(Plant::SkipShape) {

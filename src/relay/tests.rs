@@ -282,7 +282,7 @@ fn an_evalsha_survives_a_shard_that_lost_its_scripts() {
 fn commands_that_change_a_connection_never_reach_a_lane() {
     let mut world = World::new(1);
     let client = world.client();
-    for words in ["WATCH a", "CLIENT TRACKING ON", "SHUTDOWN", "FOO a"] {
+    for words in ["CLIENT CACHING YES", "CLIENT TRACKING ON", "SHUTDOWN", "FOO a"] {
         let answer = world.ask(client, &req(words));
         assert!(answer.starts_with("-ERR "), "{words}: {answer}");
         assert!(answer.ends_with("\r\n") && answer.matches('\n').count() == 1, "{answer}");

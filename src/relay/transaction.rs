@@ -1,8 +1,9 @@
-//! Transactions without WATCH: MULTI, EXEC, DISCARD.
+//! Transactions: MULTI, EXEC, DISCARD.
 //!
 //! What a client asks for after MULTI is collected here: each request is checked as redis checks
 //! what it queues, and all keys have to be on one shard. Requests without keys go there, too. EXEC
-//! sends all of it in one piece (see `block`). No shard knows of it before: who leaves without EXEC
+//! sends all of it in one piece (see `block`), where keys are watched on the client's private connection
+//! (see `guard`). No shard knows of it before: who leaves without EXEC
 //! has asked for nothing.
 
 use crate::base::buffer::Outbox;
@@ -16,8 +17,9 @@ use crate::command::model::{Command, Local, Run, Special};
 use crate::command::shape::Asked;
 use crate::relay::Relay;
 use crate::relay::dispatch::Outcome;
+use crate::relay::plants::{Plant, planted};
 use crate::resp::args::Request;
-use crate::resp::encode;
+use crate::resp::encode::{self, Encoder};
 use crate::stats::cells::PoolMetric;
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
@@ -32,7 +34,7 @@ pub(super) struct Transaction {
     pub(super) count: usize,
     /// That of its keys, once there was one.
     shard: Option<ShardId>,
-    may_write: bool,
+    pub(super) may_write: bool,
     /// One of its requests was in error: EXEC will say EXECABORT.
     is_void: bool,
     /// Digests of the scripts whose bodies are in it.
@@ -80,12 +82,12 @@ fn home(command: &Command, several: bool) -> Option<Home> {
         },
         Run::Special(special) => match special {
             Special::Eval | Special::EvalSha | Special::Fcall | Special::Sort => Some(Home::Keys),
-            Special::RandomKey | Special::ScriptLoad => Some(Home::Any),
+            Special::RandomKey | Special::ScriptLoad | Special::Unwatch => Some(Home::Any),
             Special::Scan if !several => Some(Home::Any),
             // Of CONFIG GET the proxy keeps back what is secret.
             Special::Scan | Special::ScriptFlush | Special::Wait | Special::Kill => None,
             Special::ConfigGet | Special::ConfigSet => None,
-            Special::Multi | Special::Exec | Special::Discard => None,
+            Special::Multi | Special::Exec | Special::Discard | Special::Watch => None,
             // The shard would subscribe the lane that all clients share.
             Special::Subscribe(_) | Special::Unsubscribe(_) => None,
         },
@@ -96,15 +98,17 @@ fn home(command: &Command, several: bool) -> Option<Home> {
 impl Relay {
     pub(super) fn multi(&mut self, id: ClientId) -> Outcome {
         let Some(client) = self.client(id) else { return Outcome::Done };
-        client.transaction = Some(Box::default());
+        let shard = client.guard.as_ref().map(|guard| guard.shard);
+        client.transaction = Some(Box::new(Transaction { shard, ..Default::default() }));
         self.answer(id, |out| encode::simple(out, "OK"));
         Outcome::Done
     }
 
-    pub(super) fn discard(&mut self, id: ClientId) -> Outcome {
+    pub(super) fn discard(&mut self, id: ClientId, now: Now) -> Outcome {
         if !self.forget_transaction(id) {
             return self.refuse(id, "ERR DISCARD without MULTI");
         }
+        self.end_guard(id, now);
         self.answer(id, |out| encode::simple(out, "OK"));
         Outcome::Done
     }
@@ -116,7 +120,16 @@ impl Relay {
         };
         let requests = &mut transaction.requests;
         self.buffered_bytes = self.buffered_bytes.saturating_sub(requests.bytes());
-        self.send_transaction(id, &mut transaction, now);
+        let is_void = transaction.is_void;
+        match self.client(id).and_then(|client| client.guard.as_ref()).map(|it| it.is_broken) {
+            Some(false) if !is_void => {
+                self.exec_guarded(id, transaction, now);
+                return Outcome::Done;
+            }
+            Some(true) if !is_void && !planted(Plant::ForgetBroken) => self.answer_nil(id),
+            _ => self.send_transaction(id, &mut transaction, now),
+        }
+        self.end_guard(id, now);
         transaction.requests.clear(&mut self.chunks);
         Outcome::Done
     }
@@ -148,12 +161,27 @@ impl Relay {
         let Some(lane_set) = self.client(id).map(|client| client.lane_set) else { return };
         let lane = self.lane_of(lane_set, shard, id);
         let Outcome::Forward { lane } = self.send_to(id, asked, lane, now) else { return };
-        if transaction.requests.bytes() < PASS_ON_BYTES {
-            transaction.requests.chunks().for_each(|chunk| self.put_lane(lane, chunk));
+        self.put_block(lane, &mut transaction.requests);
+    }
+
+    /// The bytes of a transaction that was enqueued: MULTI and the requests, or none, and EXEC.
+    pub(super) fn put_block(&mut self, lane: u32, requests: &mut Outbox) {
+        if requests.is_empty() {
+            self.put_lane(lane, MULTI);
+        }
+        if requests.bytes() < PASS_ON_BYTES {
+            requests.chunks().for_each(|chunk| self.put_lane(lane, chunk));
+            requests.clear(&mut self.chunks);
         } else {
-            self.put_lane_parts(lane, &mut transaction.requests);
+            self.put_lane_parts(lane, requests);
         }
         self.put_lane(lane, EXEC);
+    }
+
+    /// EXEC was not executed: something that was watched may have changed.
+    fn answer_nil(&mut self, id: ClientId) {
+        let Some(protocol) = self.client(id).map(|client| client.protocol) else { return };
+        self.answer(id, |out| Encoder::new(protocol).null_array(out));
     }
 
     /// `false`: there is none.
@@ -181,9 +209,15 @@ impl Relay {
     }
 
     #[cold]
-    pub(super) fn reject_arity(&mut self, id: ClientId, command: &'static Command) -> Outcome {
+    pub(super) fn reject_arity(
+        &mut self,
+        id: ClientId,
+        command: &'static Command,
+        now: Now,
+    ) -> Outcome {
         if command.run == Run::Special(Special::Exec) {
             self.forget_transaction(id);
+            self.end_guard(id, now);
             self.answer(id, errors::exec_with_args);
             return Outcome::Done;
         }
@@ -204,7 +238,10 @@ impl Relay {
                 return self.refuse(id, "ERR MULTI calls can not be nested");
             }
             Run::Special(Special::Exec) => return self.exec(id, now),
-            Run::Special(Special::Discard) => return self.discard(id),
+            Run::Special(Special::Discard) => return self.discard(id, now),
+            Run::Special(Special::Watch) => {
+                return self.refuse(id, "ERR WATCH inside MULTI is not allowed");
+            }
             Run::Local(local @ (Local::Reset | Local::Quit)) => {
                 self.run_local(id, command, local, request, now);
                 return Outcome::Done;

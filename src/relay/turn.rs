@@ -115,6 +115,7 @@ impl Relay {
             LaneState::Ready | LaneState::Stopped if lane.subscriber.is_some() => {
                 self.sweep_subscriber(index, now)
             }
+            LaneState::Ready if lane.private.is_some() => self.sweep_lent(index, now),
             LaneState::Ready | LaneState::Stopped => {
                 let timeout_ms = self.pools[lane.pool.index()].config.timeout_ms?;
                 if lane.replica.is_some() {

@@ -82,9 +82,21 @@ impl Relay {
         let Some(errand) = private.errand.take() else {
             return self.give_back(index, true, now);
         };
-        let asked = Asked::of(Family::Connection, b":");
+        self.send_errand(index, &errand, b":", now);
+    }
+
+    /// A request of the proxy itself, on a private connection that no client has; `kinds` is what it
+    /// is answered with. Then the connection is free.
+    pub(super) fn send_errand(
+        &mut self,
+        index: u32,
+        request: &[u8],
+        kinds: &'static [u8],
+        now: Now,
+    ) {
+        let asked = Asked::of(Family::Connection, kinds);
         if self.enqueue(index, Token { target: Target::Nobody, since_us: now.mono_us, asked }) {
-            self.put_lane(index, &errand);
+            self.put_lane(index, request);
         } else {
             self.give_back(index, false, now);
         }

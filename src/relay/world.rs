@@ -14,7 +14,7 @@ use crate::config::sample;
 use crate::relay::Relay;
 use crate::relay::api::{Ask, ClientEnd, CoreIdentity, Dirty, LaneEnd, Peer, Shared};
 use crate::relay::world_messages::{Topics, subscribe};
-use crate::relay::world_queue::{LIMITS, Queue};
+use crate::relay::world_queue::{LIMITS, Session};
 use crate::resp::args::Request;
 use crate::resp::encode;
 use crate::resp::request::{Parsed, RequestParser};
@@ -58,6 +58,8 @@ pub(super) fn watched_config(shards: usize) -> PoolConfig {
 #[derive(Default)]
 pub(super) struct Store {
     pub(super) keys: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// How often each key was written.
+    pub(super) written: BTreeMap<Vec<u8>, u64>,
     pub(super) scripts: Vec<Vec<u8>>,
     /// Requests it has seen, by name.
     pub(super) seen: Vec<String>,
@@ -123,7 +125,7 @@ impl Store {
             "PING" if request.len() > 1 => encode::bulk(out, request.arg(1)),
             "PING" => encode::simple(out, "PONG"),
             "CLIENT" => self.answer_client(request, out),
-            "SELECT" => encode::simple(out, "OK"),
+            "SELECT" | "UNWATCH" => encode::simple(out, "OK"),
             "HELLO" => out.extend_from_slice(b"%1\r\n+proto\r\n:3\r\n"),
             "GET" => get(&self.keys, request.arg(1), out),
             "MGET" => {
@@ -134,7 +136,7 @@ impl Store {
             }
             "SET" | "MSET" => {
                 for at in (1..request.len()).step_by(2) {
-                    self.keys.insert(request.arg(at).to_vec(), request.arg(at + 1).to_vec());
+                    self.set(request.arg(at), request.arg(at + 1));
                 }
                 encode::simple(out, "OK");
             }
@@ -168,7 +170,7 @@ impl Store {
 #[derive(Default)]
 pub(super) struct Lane {
     pub(super) shard: usize,
-    pub(super) queue: Option<Queue>,
+    pub(super) session: Session,
     pub(super) input: Vec<u8>,
     pub(super) database: u32,
     /// What it is subscribed to: kind and name.
@@ -381,7 +383,7 @@ impl World {
                     }
                     let refusal = store.subscribe_says;
                     if !subscribe(&mut lane.topics, &request, refusal, &mut replies) {
-                        store.answer_on(&mut lane.queue, &request, &mut replies);
+                        store.answer_on(&mut lane.session, &request, &mut replies);
                     }
                     at += bytes;
                 }

@@ -127,6 +127,8 @@ metrics! {
             "clients closed because they sent nothing for client_idle_timeout_ms";
         BlockedClients: Gauge Count "corelay_pool_blocked_clients",
             "clients that wait in a command that blocks (BLPOP and others)";
+        WatchingClients: Gauge Count "corelay_pool_watching_clients",
+            "clients that have said WATCH, and not yet EXEC, DISCARD or UNWATCH";
         ClientPauses: Counter Count "corelay_pool_client_pauses_total",
             "times a client was not read for a while because a limit was reached";
         ServerEjects: Counter Count "corelay_pool_server_ejects_total" as "server_ejects",
@@ -209,13 +211,15 @@ metrics! {
         ErrorReplies: Counter Count "corelay_shard_error_replies_total",
             "error replies of the redis-servers, passed on unchanged";
         PrivateConnections: Gauge Count "corelay_shard_private_connections",
-            "connections lent to one client each: it blocks";
+            "connections lent to one client each: it blocks, or watches keys";
         PrivateWaiting: Gauge Count "corelay_shard_private_waiting",
             "clients that wait for a private connection, or for their shard's next primary";
         PrivateRefused: Counter Count "corelay_shard_private_refused_total",
             "clients refused at private_connections_max and private_connections_queue";
         WaitsMoved: Counter Count "corelay_shard_waits_moved_total",
             "times that a client that blocked went on to do so on another connection";
+        WatchesBroken: Counter Count "corelay_shard_watches_broken_total",
+            "times that watched keys were lost sight of, with the connection or for want of time";
         Held: Gauge Count "corelay_shard_held_requests",
             "requests that wait for a verified primary";
         Holds: Counter Count "corelay_shard_holds_total",

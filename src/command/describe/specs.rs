@@ -144,6 +144,9 @@ pub(super) fn summary(run: Run) -> &'static str {
             "run by the proxy, which is subscribed to the shards on behalf of its clients"
         }
         Run::Special(Special::Sort) => "forwarded to the shard of its keys and patterns",
+        Run::Special(Special::Watch | Special::Unwatch) => {
+            "kept on a connection of the client's own, to the shard of its keys"
+        }
         Run::Special(Special::Multi | Special::Exec | Special::Discard) => {
             "collected by the proxy, and sent by EXEC as a whole to the shard of all its keys"
         }
@@ -188,6 +191,8 @@ pub(super) fn tips(run: Run) -> &'static [&'static str] {
             | Special::Multi
             | Special::Exec
             | Special::Discard
+            | Special::Watch
+            | Special::Unwatch
             | Special::Subscribe(_)
             | Special::Unsubscribe(_),
         )

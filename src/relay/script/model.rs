@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::base::ids::{ClientId, LaneId};
-use crate::relay::world_queue::Queue;
+use crate::relay::world_queue::Session;
 use crate::resp::naive;
 use crate::resp::reply::{ReplyScanner, Scanned};
 use crate::resp::request::{Parsed, RequestLimits, inline_to_multibulk};
@@ -188,7 +188,7 @@ impl Expect {
 pub(super) struct Wire {
     pub(super) id: LaneId,
     pub(super) shard: usize,
-    pub(super) queue: Option<Queue>,
+    pub(super) session: Session,
     /// Taken out of the relay and not yet at the store.
     pub(super) sending: VecDeque<u8>,
     /// What the store has and is no whole request yet.
@@ -199,7 +199,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(id: LaneId, shard: usize) -> Wire {
-        let (queue, input) = (None, Vec::new());
-        Wire { id, shard, queue, sending: VecDeque::new(), input, output: VecDeque::new() }
+        let (session, input) = (Session::default(), Vec::new());
+        Wire { id, shard, session, sending: VecDeque::new(), input, output: VecDeque::new() }
     }
 }

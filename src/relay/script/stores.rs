@@ -53,7 +53,7 @@ impl Script {
                 }
             }
             let mut out = Vec::new();
-            self.world.stores[wire.shard].answer_on(&mut wire.queue, &request, &mut out);
+            self.world.stores[wire.shard].answer_on(&mut wire.session, &request, &mut out);
             wire.output.extend(out);
             used += bytes;
         }

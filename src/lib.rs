@@ -18,7 +18,7 @@
 //!
 //! ```text
 //! top      main ─▶ cli          the command line: check, explain, placement, import, run,
-//!                               demo, probe, switchover, reload
+//!                               demo, probe, switchover, reload, upgrade
 //!                  process      boots both planes, listens to signals, hands over to the next
 //!                               process, ends in order; demo
 //!          fuzz                 the targets of tests and fuzzers; not in the program

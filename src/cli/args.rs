@@ -44,7 +44,7 @@ An upgrade, or a change that a reload refuses as it needs a restart, without a r
   corelay run -c corelay.toml --take-over &
 takes all listeners over from the process that runs, at the handover_socket of the file. If it does
 not come as far as serving, that one goes on; else that one serves those who are connected to it for
-handover_grace_ms at most, and ends.
+handover_grace_ms at most, and ends. (corelay upgrade starts such a process, and waits for it.)
 Exit codes: 0 ended when told to, or was taken over, 1 the configuration is wrong or could not be served.")]
     Run {
         /// The configuration: .toml, or nutcracker's .yml
@@ -224,6 +224,22 @@ Exit codes: 0 in force on all cores, 1 nothing has changed (the lines say why)."
         /// The proxy's admin_listen
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9180", value_parser = address)]
         admin: SocketAddr,
+    },
+
+    /// Let a fresh process of this program take over from the one that runs, and refuse nobody
+    #[command(after_help = "\
+Examples:
+  corelay check -c corelay.toml && corelay upgrade -c corelay.toml
+  ExecReload=/usr/local/bin/corelay upgrade -c /etc/corelay/corelay.toml    (a systemd unit)
+
+Starts corelay run -c FILE --take-over in the background, and ends when that process serves, or has
+ended. The file needs proxy.handover_socket, and the process that runs has to have been started with
+it. What a reload can change costs less by corelay reload.
+Exit codes: 0 the new process serves, 1 nothing has changed (the lines say why).")]
+    Upgrade {
+        /// The configuration: .toml
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
     },
 
     /// Take nutcracker's options (also when the program is called `nutcracker`)

@@ -26,6 +26,7 @@ use crate::control::probe::{Level, Probe, probe};
 use crate::control::reload::{self, Source};
 use crate::control::switchover;
 use crate::process::demo::{DemoOptions, demo};
+use crate::process::upgrade::upgrade;
 use crate::process::{self, Start};
 use args::{Args, Command};
 
@@ -106,6 +107,7 @@ fn dispatch(command: Command) -> ExitCode {
                 Err(why) => failed(why.trim_end()),
             }
         }
+        Command::Upgrade { config } => upgrade(&config),
         Command::Nutcracker(args) => nutcracker_front::run(&args),
     }
 }

@@ -10,7 +10,7 @@ use crossbeam::channel::Sender;
 use super::doors::{MoreDoors, Openings};
 use super::handover::give;
 use super::handover::take::TakeOver;
-use super::{Call, Proxy, Start, report};
+use super::{Call, Proxy, Start, notify, report};
 use crate::base::limits::{CONTROL_DESCRIPTORS, CORE_DESCRIPTORS_MIN, DESCRIPTORS_MIN};
 use crate::config::model::Config;
 use crate::control::admin::{self, AdminHandle, Deeds};
@@ -95,6 +95,7 @@ pub(super) fn boot(
     let handover = openings.handover.take();
     openings.open(&mailboxes, &state)?;
     log_start(&logger, &config);
+    notify::serving(&logger);
     if let Some(before) = before {
         before.serving(&mailboxes, &logger);
     }

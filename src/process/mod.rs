@@ -8,8 +8,10 @@ mod boot;
 pub mod demo;
 mod doors;
 mod handover;
+mod notify;
 mod panic;
 mod report;
+pub mod upgrade;
 
 use std::io::Write;
 use std::process::ExitCode;

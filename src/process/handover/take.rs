@@ -12,6 +12,7 @@ use crate::mailbox::MailboxSender;
 use crate::net::handover::{Line, own_uid};
 use crate::net::listen::{self, Listener};
 use crate::process::doors::accept_anew;
+use crate::process::upgrade;
 
 /// The other process answers at once, unless it is stuck.
 const WORD_MAX: Duration = Duration::from_secs(5);
@@ -131,10 +132,15 @@ impl TakeOver {
         for late in accept_anew(mailboxes) {
             logger.error("connections may wait unseen", &[("why", &late)]);
         }
+        let grace = match &answer {
+            Ok((Word::Yours { grace_ms }, _)) => shown(*grace_ms),
+            _ => "an unknown number of".to_owned(),
+        };
+        upgrade::tell(pid, &grace);
         match answer {
-            Ok((Word::Yours { grace_ms }, _)) => logger.info(
+            Ok((Word::Yours { .. }, _)) => logger.info(
                 "took over: the other process serves those who are connected to it",
-                &[("from_pid", &pid), ("for_ms_at_most", &shown(grace_ms))],
+                &[("from_pid", &pid), ("for_ms_at_most", &grace)],
             ),
             // It may have been told to end, or was killed meanwhile; it may also be too late.
             Ok((word, _)) => logger.error(

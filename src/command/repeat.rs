@@ -18,9 +18,9 @@ pub enum Repeat {
     SameConnection,
 }
 
-/// Neither flagged as reading nor as writing by redis, and harmless a second time (MULTI and EXEC:
-/// as far as they know).
-const HARMLESS: [&str; 11] = [
+/// Neither flagged as reading nor as writing by redis, and harmless a second time (MULTI, EXEC, and
+/// SELECT between them: as far as they know).
+const HARMLESS: [&str; 12] = [
     "exec",
     "function|dump",
     "function|list",
@@ -32,6 +32,7 @@ const HARMLESS: [&str; 11] = [
     "script|exists",
     "script|load",
     "script|show",
+    "select",
 ];
 
 /// Which options a command may have and still be idempotent.

@@ -106,10 +106,12 @@ impl Asked {
     }
 
     /// MULTI, so many requests (at most [`TRANSACTION_REQUESTS_MAX`]) and EXEC. None of the types
-    /// is right at first sight: what may come depends on what has come.
-    pub const fn block(requests: usize) -> Asked {
+    /// is right at first sight: what may come depends on what has come. Of one in which nothing
+    /// but scripts can write the answer is looked into.
+    pub const fn block(requests: usize, scripts_write: bool) -> Asked {
         let (kinds, elements) = (Kinds(0), requests as u16);
-        Asked { kinds, elements, family: Family::Transactions, is_block: true }
+        let family = if scripts_write { Family::Scripting } else { Family::Transactions };
+        Asked { kinds, elements, family, is_block: true }
     }
 
     /// With an array of so many elements.

@@ -6,6 +6,7 @@
 //! `+OK`, for each request `+QUEUED` (or an error, and then nothing is executed), and at last what
 //! EXEC says, which is the client's.
 
+use crate::command::model::Family;
 use crate::command::shape::Asked;
 use crate::relay::lane::Flow;
 use crate::relay::refusal::is_refusal;
@@ -21,6 +22,8 @@ pub(super) struct Block {
     is_spoilt: bool,
     /// The first one that says that its server is no primary (any more), or not ready to be one.
     refusal: Vec<u8>,
+    /// It stood in the answer: a script said so, or made it up.
+    is_by_script: bool,
 }
 
 /// What a reply is to the oldest request of its lane.
@@ -55,10 +58,13 @@ impl Block {
             }
             _ if self.is_over(asked) => {
                 self.heard = 0;
-                return match self.is_end(asked, (flow, nil), reply) {
-                    true => Fit::Answer,
-                    false => Fit::Never(why("EXEC", reply)),
-                };
+                if !self.is_end(asked, (flow, nil), reply) {
+                    return Fit::Never(why("EXEC", reply));
+                }
+                if asked.family == Family::Scripting && flow == Flow::Collect {
+                    self.look_into(reply);
+                }
+                return Fit::Answer;
             }
             _ if value::is_error(reply) => {
                 self.is_spoilt = true;
@@ -87,6 +93,21 @@ impl Block {
         !self.is_spoilt && (flow != Flow::Collect || right)
     }
 
+    /// Queueing a script is refused by nobody; its first write is, on a server that is no primary
+    /// (any more). Where only scripts can write nothing was written then.
+    #[cold]
+    fn look_into(&mut self, answer: &[u8]) {
+        let mut refusals = value::elements(answer).into_iter().flatten();
+        if let Some(refusal) = refusals.find(|it| value::is_error(it) && is_refusal(it)) {
+            (self.refusal, self.is_by_script) = (refusal.to_vec(), true);
+        }
+    }
+
+    /// A script has said in the answer that its server is no primary.
+    pub(super) fn is_refused_by_script(&self) -> bool {
+        self.is_by_script
+    }
+
     /// Why EXEC did not execute, if it is that its server is no primary; told once.
     pub(super) fn take_refusal(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.refusal)
@@ -104,7 +125,7 @@ mod tests {
 
     /// Hears all of them; tells what the last one is, and whether those before it were ahead.
     fn hear(requests: usize, replies: &[&[u8]]) -> Fit {
-        let (mut block, asked) = (Block::default(), Asked::block(requests));
+        let (mut block, asked) = (Block::default(), Asked::block(requests, false));
         let (last, ahead) = replies.split_last().unwrap();
         for reply in ahead {
             assert!(matches!(block.hear(asked, (Flow::Collect, None), reply), Fit::Ahead));
@@ -143,7 +164,7 @@ mod tests {
 
     #[test]
     fn it_is_remembered_that_a_server_is_no_primary_and_forgotten_with_the_next_block() {
-        let (mut block, asked) = (Block::default(), Asked::block(1));
+        let (mut block, asked) = (Block::default(), Asked::block(1, false));
         let readonly = b"-READONLY no\r\n".as_slice();
         let all: [&[u8]; 3] = [b"+OK\r\n", readonly, b"-EXECABORT x\r\n"];
         all.iter().for_each(|reply| drop(block.hear(asked, (Flow::Collect, None), reply)));

@@ -207,7 +207,7 @@ impl Relay {
         let target = Target::Client { client: id, seq: turn.seq };
         let (asked, writes) = match &turn.what {
             What::Watch(..) => (Asked::of(Family::Transactions, b"+"), false),
-            What::Exec(transaction) => (Asked::block(transaction.count), transaction.may_write),
+            What::Exec(transaction) => (transaction.asked(), transaction.may_write),
         };
         let known = self.topology.shard(pool, shard);
         if asked.is_block && known.is_some_and(|known| known.paused) {

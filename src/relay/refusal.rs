@@ -36,7 +36,8 @@ impl Relay {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
         let Some(watch) = &mut lane.watch else { return false };
         let refusing = watch.is_refusing();
-        let is_error = kind == b'-';
+        let in_answer = token.asked.is_block && lane.block.is_refused_by_script();
+        let is_error = kind == b'-' || in_answer;
         if refusing || is_error {
             return self.take_back_refused(index, token, (refusing, is_error, reply), now);
         }
@@ -78,7 +79,10 @@ impl Relay {
         // EXEC says only that something was refused, and not what.
         let refusal = if token.asked.is_block { lane.block.take_refusal() } else { Vec::new() };
         let reply = if refusal.is_empty() { reply } else { &refusal };
-        let by_script = token.asked.family == Family::Scripting;
+        let by_script = match token.asked.is_block {
+            true => lane.block.is_refused_by_script(),
+            false => token.asked.family == Family::Scripting,
+        };
         let believed = refusing || !by_script || watch.believes_script(now.mono_us);
         // (Of a long reply this is the end of some value.)
         let refused = believed && is_error && is_refusal(reply);

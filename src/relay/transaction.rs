@@ -13,7 +13,7 @@ use crate::base::time::Now;
 use crate::command::errors;
 use crate::command::flags::Flags;
 use crate::command::keys::find_keys;
-use crate::command::model::{Command, Local, Run, Special};
+use crate::command::model::{Command, Family, Local, Run, Special};
 use crate::command::shape::Asked;
 use crate::relay::Relay;
 use crate::relay::dispatch::Outcome;
@@ -35,10 +35,19 @@ pub(super) struct Transaction {
     /// That of its keys, once there was one.
     shard: Option<ShardId>,
     pub(super) may_write: bool,
+    /// Some of its requests run scripts; some write without one.
+    runs_scripts: bool,
+    writes_plainly: bool,
     /// One of its requests was in error: EXEC will say EXECABORT.
     is_void: bool,
     /// Digests of the scripts whose bodies are in it.
     scripts: Vec<[u8; 40]>,
+}
+
+impl Transaction {
+    pub(super) fn asked(&self) -> Asked {
+        Asked::block(self.count, self.runs_scripts && !self.writes_plainly)
+    }
 }
 
 /// Which shard a request inside MULTI has to go to.
@@ -157,7 +166,7 @@ impl Relay {
             }
             self.note_write(id, Some(shard));
         }
-        let asked = Asked::block(transaction.count);
+        let asked = transaction.asked();
         let Some(lane_set) = self.client(id).map(|client| client.lane_set) else { return };
         let lane = self.lane_of(lane_set, shard, id);
         let Outcome::Forward { lane } = self.send_to(id, asked, lane, now) else { return };
@@ -246,6 +255,10 @@ impl Relay {
                 self.run_local(id, command, local, request, now);
                 return Outcome::Done;
             }
+            // It changes nothing where it is executed.
+            Run::Local(Local::Select) if self.selects_own_database(id, request) => {
+                return self.queue_at(id, command, Home::Any, request);
+            }
             _ if command.flags.contains(Flags::NO_MULTI) => {
                 let text = "ERR Command not allowed inside a transaction";
                 return self.reject(id, |out| encode::error(out, text));
@@ -261,6 +274,11 @@ impl Relay {
             (None, Run::OnlyShard) => self.reject(id, |out| errors::several_shards(command, out)),
             (None, _) => self.reject(id, |out| errors::not_in_transaction(command, out)),
         }
+    }
+
+    fn selects_own_database(&mut self, id: ClientId, request: &Request<'_>) -> bool {
+        let database = self.client(id).map_or(0, |client| client.database);
+        request.arg(1) == database.to_string().as_bytes()
     }
 
     fn queue_at(
@@ -300,7 +318,7 @@ impl Relay {
             Run::Special(Special::EvalSha) => return self.queue_eval_sha(id, command, request),
             _ => {}
         }
-        self.queue(id, command.may_write(), request.bytes.len())
+        self.queue(id, Some(command), request.bytes.len())
     }
 
     /// A command that is not in the table, by its first argument; it may be a write.
@@ -314,7 +332,7 @@ impl Relay {
         if !self.is_of_one_shard(id, &[shard]) {
             return self.reject_crossslot(id);
         }
-        self.queue(id, true, request.bytes.len())
+        self.queue(id, None, request.bytes.len())
     }
 
     /// Whether these shards are all the same, and that of the transaction, which has one from now
@@ -345,14 +363,14 @@ impl Relay {
         request: &Request<'_>,
     ) -> Outcome {
         let Some(client) = self.client(id) else { return Outcome::Done };
-        let (pool, may_write) = (client.pool, command.may_write());
+        let pool = client.pool;
         let script = self.scripts.find_by_text(pool, request.arg(1));
         let transaction = self.client(id).and_then(|client| client.transaction.as_mut());
         let (Some(script), Some(transaction)) = (script, transaction) else {
-            return self.queue(id, may_write, request.bytes.len());
+            return self.queue(id, Some(command), request.bytes.len());
         };
         if transaction.scripts.contains(&script.digest) {
-            return self.queue(id, may_write, request.bytes.len());
+            return self.queue(id, Some(command), request.bytes.len());
         }
         transaction.scripts.push(script.digest);
         let name: &[u8] =
@@ -361,7 +379,7 @@ impl Relay {
         let words: Vec<&[u8]> = [name, &script.body].into_iter().chain(args).collect();
         let mut bytes = Vec::new();
         encode::request(&mut bytes, &words);
-        if self.queue(id, may_write, bytes.len()) == Outcome::Queue {
+        if self.queue(id, Some(command), bytes.len()) == Outcome::Queue {
             self.queue_bytes_owned(id, bytes);
         }
         Outcome::Done
@@ -383,8 +401,8 @@ impl Relay {
         Ok(())
     }
 
-    /// A place in the transaction for a request of so many bytes.
-    fn queue(&mut self, id: ClientId, may_write: bool, bytes: usize) -> Outcome {
+    /// A place in the transaction for a request of so many bytes; `None`: its command is not known.
+    fn queue(&mut self, id: ClientId, command: Option<&Command>, bytes: usize) -> Outcome {
         if let Err(text) = self.has_room(id, bytes) {
             return self.reject(id, |out| encode::error(out, text));
         }
@@ -393,7 +411,11 @@ impl Relay {
         let (is_void, is_first) = (transaction.is_void, transaction.count == 0);
         if !is_void {
             transaction.count += 1;
+            let may_write = command.is_none_or(Command::may_write);
+            let by_script = command.is_some_and(|command| command.family == Family::Scripting);
             transaction.may_write |= may_write;
+            transaction.runs_scripts |= by_script;
+            transaction.writes_plainly |= may_write && !by_script;
         }
         self.answer(id, |out| encode::simple(out, "QUEUED"));
         if is_void {

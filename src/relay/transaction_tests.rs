@@ -325,6 +325,44 @@ fn refused_while_queueing_it_goes_to_the_next_primary_whole() {
     assert_eq!(heard, "+OK\r\n+QUEUED\r\n-EXECABORT because of errors\r\n");
 }
 
+/// A script is queued by a replica, too, and refused with its first write.
+#[test]
+fn refused_inside_its_answer_it_goes_to_the_next_primary_unless_something_was_written() {
+    let script = ["MULTI", "EVAL x 1 k", "GET k", "EXEC"];
+    let refused = "-READONLY You can't write against a read only replica. script: x";
+    let (mut world, client) = watched();
+    world.stores[0].script_says = Some(&refused[1..]);
+    world.say(client, &all(&script));
+    assert_eq!(world.heard(client), "+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+    assert_eq!(world.relay.lanes[0].state, LaneState::Held);
+    promote(&mut world);
+    assert_eq!(world.heard(client), "*2\r\n:42\r\n$1\r\nv\r\n");
+    assert_eq!(seen(&world.stores[1]), ["MULTI", "EXEC", "EVAL", "GET"]);
+    at_rest(&world);
+    // Where a write was executed it is no replica: the script has made it up.
+    let (mut world, client) = watched();
+    world.stores[0].script_says = Some(&refused[1..]);
+    let heard = world.ask(client, &all(&["MULTI", "SET k w", "EVAL x 1 k", "EXEC"]));
+    assert_eq!(heard, format!("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n{refused}\r\n"));
+    // And it is believed now and then only.
+    world.say(client, &all(&script));
+    world.publish(0, |shard| shard.verified += 1);
+    let heard = world.heard(client);
+    let answer = format!("*2\r\n{refused}\r\n$1\r\nw\r\n");
+    assert_eq!(heard, format!("+OK\r\n+QUEUED\r\n+QUEUED\r\n{answer}"));
+    at_rest(&world);
+}
+
+#[test]
+fn select_of_its_own_database_changes_nothing() {
+    let mut world = World::new(1);
+    let client = world.client();
+    let heard = world.ask(client, &all(&["SELECT 1", "MULTI", "SELECT 1", "SET k v", "EXEC"]));
+    assert_eq!(heard, "+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n+OK\r\n");
+    let heard = world.ask(client, &all(&["MULTI", "SELECT 0", "EXEC"]));
+    assert!(heard.contains("-ERR 'select' is not served inside MULTI"), "{heard}");
+}
+
 #[test]
 fn a_shard_that_takes_no_writes_takes_no_transaction_with_one() {
     let (mut world, client) = watched();

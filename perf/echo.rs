@@ -136,6 +136,8 @@ fn config(listen: Listen, cpus: &[usize]) -> Config {
             core_buffer_max_bytes: 1 << 30,
             spin_us: 0,
             batch_us: 0,
+            handover_socket: None,
+            handover_grace_ms: None,
         },
         pools: vec![Arc::new(pool)],
     }

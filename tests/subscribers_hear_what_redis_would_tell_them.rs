@@ -215,6 +215,25 @@ fn a_redis_server_that_dies_and_comes_back_is_no_news() {
 }
 
 #[test]
+fn a_connection_that_is_closed_by_the_server_is_made_again_and_counts_once() {
+    let stack = Stack::start(1, &Options { cores: "2", ..Options::default() });
+    let (mut listener, mut other) = (stack.client(), stack.client());
+    listener.exchange(&["SUBSCRIBE", "news"]);
+    for round in 0..30 {
+        let text = round.to_string();
+        stack.shards[0].ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        other.exchange(&["SET", "key", &text]);
+        wait_until(PATIENCE, "it is subscribed again", || {
+            subscribers(&stack.shards[0]).iter().any(|line| line.contains(" sub=1 "))
+        });
+        assert_eq!(other.exchange(&["PUBLISH", "news", &text]), Value::Integer(1), "{round}");
+        assert_eq!(listener.read_reply(), message("news", &text));
+        assert_eq!(other.exchange(&["GET", "key"]), Value::bulk(&text), "nobody else notices");
+    }
+    listener.expect_silence(Duration::from_millis(100));
+}
+
+#[test]
 fn what_happens_to_keys_is_heard_from_every_shard() {
     let stack = Stack::start_with(3, &["--notify-keyspace-events", "KEA"], &Options::default());
     let keys: Vec<String> = stack.keys_by_shard(2).concat();

@@ -76,8 +76,10 @@ fn words(request: &str, names: &[String]) -> Vec<String> {
     std::iter::once(request.to_owned()).chain(names.iter().cloned()).collect()
 }
 
-/// The failover that `switch` begins moves shard 0 to its node 1.
-fn listen_through(scene: &mut Scene, switch: impl FnOnce(&mut Scene)) {
+/// The failover that `switch` begins moves shard 0 to its node 1. Each of `cores` has a connection
+/// that listens to the channel and to the pattern, and to the shard channel.
+fn listen_through(scene: &mut Scene, cores: i64, switch: impl FnOnce(&mut Scene)) {
+    let all_hear = [2, 1, 2, 1].map(|topics| Some(topics * cores));
     let channels: Vec<String> = scene.tags.iter().map(|tag| format!("{tag}news")).collect();
     let (subscribe, sharded) = (words("SUBSCRIBE", &channels), words("SSUBSCRIBE", &channels));
     let pattern = words("PSUBSCRIBE", &["*news".to_owned()]);
@@ -93,10 +95,7 @@ fn listen_through(scene: &mut Scene, switch: impl FnOnce(&mut Scene)) {
     publisher.set_patience(PATIENCE * 2);
     let mut number = 0;
     for _ in 0..50 {
-        assert_eq!(
-            publish(&mut publisher, &channels, number),
-            [Some(2), Some(1), Some(2), Some(1)]
-        );
+        assert_eq!(publish(&mut publisher, &channels, number), all_hear);
         number += 1;
     }
     for (listener, topics) in &mut listeners {
@@ -109,12 +108,11 @@ fn listen_through(scene: &mut Scene, switch: impl FnOnce(&mut Scene)) {
         let moved = scene.watched.primary(0) == Some(1);
         first = number;
         number += 1;
-        publish(&mut publisher, &channels, first) == [Some(2), Some(1), Some(2), Some(1)] && moved
+        publish(&mut publisher, &channels, first) == all_hear && moved
     });
     note(&format!("messages {} to {first} may be lost for shard 0", 50));
     for _ in 0..100 {
-        let reached = publish(&mut publisher, &channels, number);
-        assert_eq!(reached, [Some(2), Some(1), Some(2), Some(1)]);
+        assert_eq!(publish(&mut publisher, &channels, number), all_hear);
         number += 1;
     }
     for (listener, topics) in &mut listeners {
@@ -132,12 +130,20 @@ fn listen_through(scene: &mut Scene, switch: impl FnOnce(&mut Scene)) {
 fn a_killed_primary_takes_no_subscription_with_it() {
     let mut scene = Scene::start();
     scene.alert(0);
-    listen_through(&mut scene, |scene| scene.watched.shards[0].nodes[0].kill_hard());
+    listen_through(&mut scene, 1, |scene| scene.watched.shards[0].nodes[0].kill_hard());
 }
 
 #[test]
 fn a_failover_by_hand_is_not_heard() {
-    listen_through(&mut Scene::start(), |scene| {
+    listen_through(&mut Scene::start(), 1, |scene| {
+        scene.watched.fail_over(0, 0);
+        scene.wait_moved(0, 1);
+    });
+}
+
+#[test]
+fn the_subscribers_of_several_cores_are_all_there_again_and_no_more() {
+    listen_through(&mut Scene::start_on("2"), 2, |scene| {
         scene.watched.fail_over(0, 0);
         scene.wait_moved(0, 1);
     });

@@ -57,6 +57,13 @@ impl Scene {
         Scene::of(watched, proxy)
     }
 
+    /// As [`Scene::start`], with a proxy of so many cores.
+    pub fn start_on(cores: &'static str) -> Scene {
+        let watched = Watched::start_with(&Watching { shards: 2, ..Watching::default() });
+        let proxy = Proxy::start(&[], &Options { cores, ..options(&watched, "") });
+        Scene::of(watched, proxy)
+    }
+
     fn of(watched: Watched, proxy: Proxy) -> Scene {
         (0..watched.shards.len()).for_each(|shard| watched.set_down_after(shard, CALM));
         let tags = tags(&proxy, &watched);

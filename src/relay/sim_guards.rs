@@ -110,7 +110,7 @@ impl Player {
         let read = self.seen.read.get(key);
         let same = read.is_none_or(|read| executed.before.get(now) == Some(read));
         assert!(same, "{key} was {read:?} for who wrote {now} over {:?}", executed.before.get(now));
-        self.is_commit(commit, reply, truth.1)
+        self.is_commit(commit, reply, truth)
     }
 }
 

@@ -397,7 +397,7 @@ impl Player {
             Expect::Pushed(version) => reply == b":1\r\n" && executed.contains(version),
             Expect::Waited if reply == b"*2\r\n:1\r\n:1\r\n" => true,
             Expect::Integer | Expect::Deleted | Expect::Waited => value::integer(reply).is_some(),
-            Expect::Committed(..) => self.is_commit(expect, reply, executed),
+            Expect::Committed(..) => self.is_commit(expect, reply, truth),
             Expect::Topic { on, topic, .. } => is_confirmation(reply, *on, topic),
             Expect::Hello => reply.starts_with(b"%7\r\n") || reply.starts_with(b"*14\r\n"),
         }

@@ -219,6 +219,27 @@ def transactions(r):
         yield repr(error)
 
 
+def watches(r):
+    def count_up(pipe):
+        count = int(pipe.get("{tx}w") or 0)
+        pipe.multi()
+        pipe.set("{tx}w", count + 1).get("{tx}w")
+
+    yield r.transaction(count_up, "{tx}w"), r.transaction(count_up, "{tx}w", "{tx}x")
+    with r.pipeline() as pipe:
+        pipe.watch("{tx}w")
+        yield pipe.get("{tx}w")
+        r.set("{tx}w", "mine")
+        pipe.multi()
+        try:
+            yield pipe.set("{tx}w", "not mine").execute()
+        except redis.WatchError as error:
+            yield repr(error)
+        pipe.watch("{tx}w")
+        pipe.unwatch()
+        yield pipe.get("{tx}w").execute(), r.get("{tx}w")
+
+
 def mistakes(r):
     yield r.execute_command("GET")
     yield r.execute_command("SET", "a")
@@ -238,7 +259,7 @@ def connection(r):
 
 GROUPS = [
     strings, bits, keys, hashes, lists, queues, sets, sorted_sets, streams,
-    geo_and_hyperloglog, scripts, pipelines, transactions, mistakes, connection,
+    geo_and_hyperloglog, scripts, pipelines, transactions, watches, mistakes, connection,
 ]
 
 

@@ -9,7 +9,7 @@
 use crate::command::model::Family;
 use crate::command::shape::Asked;
 use crate::relay::lane::Flow;
-use crate::relay::refusal::is_refusal;
+use crate::relay::refusal::{is_refusal, is_refusal_in_script};
 use crate::relay::step::begins_as_counted;
 use crate::resp::value;
 
@@ -98,7 +98,7 @@ impl Block {
     #[cold]
     fn look_into(&mut self, answer: &[u8]) {
         let mut refusals = value::elements(answer).into_iter().flatten();
-        if let Some(refusal) = refusals.find(|it| value::is_error(it) && is_refusal(it)) {
+        if let Some(refusal) = refusals.find(|it| value::is_error(it) && is_refusal_in_script(it)) {
             (self.refusal, self.is_by_script) = (refusal.to_vec(), true);
         }
     }

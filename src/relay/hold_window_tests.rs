@@ -120,7 +120,11 @@ fn a_pause_uses_up_its_own_window_only() {
 
 #[test]
 fn a_script_that_says_that_the_server_refuses_is_believed_once() {
-    for says in ["READONLY it says", "ERR Error running script: -READONLY it says"] {
+    for says in [
+        "READONLY You can't write against a read only replica. script: it says",
+        "ERR Error running script: -READONLY You can't write against a read only slave.",
+        "LOADING Redis is loading the dataset in memory",
+    ] {
         let (mut world, client) = world(|_| ());
         let other = world.client();
         world.stores[0].script_says = Some(says);
@@ -134,6 +138,24 @@ fn a_script_that_says_that_the_server_refuses_is_believed_once() {
         assert_eq!(world.relay.lanes[0].state, LaneState::Ready);
         let kept = world.relay.holds[usize::from(PoolId(0).0) + ShardId(0).index()].kept_bytes;
         assert_eq!((world.relay.lane_bytes, kept), (0, 0));
+    }
+}
+
+/// What an application calls its own errors is not for the proxy to act on.
+#[test]
+fn an_error_of_a_script_in_its_own_words_is_passed_on() {
+    for says in ["READONLY account", "LOADING bay is full", "ERR Error running script: -READONLY x"]
+    {
+        let (mut world, client) = world(|_| ());
+        world.stores[0].script_says = Some(says);
+        let answer = format!("-{says}\r\n");
+        assert_eq!(world.ask(client, &req("EVAL x 1 k")), answer);
+        let transaction = [req("MULTI"), req("EVAL x 1 k"), req("EVAL x 1 k"), req("EXEC")];
+        let heard = world.ask(client, &transaction.concat());
+        let queued = "+QUEUED\r\n".repeat(2);
+        assert_eq!(heard, format!("+OK\r\n{queued}*2\r\n{answer}{answer}"));
+        assert_eq!(world.relay.lanes[0].state, LaneState::Ready);
+        assert_eq!(suspicions(&mut world), 0);
     }
 }
 

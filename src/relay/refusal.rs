@@ -85,7 +85,8 @@ impl Relay {
         };
         let believed = refusing || !by_script || watch.believes_script(now.mono_us);
         // (Of a long reply this is the end of some value.)
-        let refused = believed && is_error && is_refusal(reply);
+        let is_one = if by_script { is_refusal_in_script(reply) } else { is_refusal(reply) };
+        let refused = believed && is_error && is_one;
         if refused && by_script {
             watch.script_refused_us = Some(now.mono_us);
         }
@@ -245,4 +246,17 @@ pub(super) fn is_refusal(reply: &[u8]) -> bool {
         }
         _ => false,
     }
+}
+
+/// The same of an error that a script gives: in a server's own words only, for scripts have errors of
+/// their own, and what such a one has done must not be done again.
+pub(super) fn is_refusal_in_script(reply: &[u8]) -> bool {
+    const WORDS: [&[u8]; 4] = [
+        b"READONLY You can't write against a read only ",
+        b" is loading the dataset in memory",
+        b"MASTERDOWN Link with MASTER is down",
+        b"REDIRECT ",
+    ];
+    let text = value::error_text(reply);
+    is_refusal(reply) && WORDS.iter().any(|words| memchr::memmem::find(text, words).is_some())
 }

@@ -1,6 +1,7 @@
 //! Fresh connections: counted, kept or passed on, refused when descriptors run out.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use super::balance::Place;
 use super::conn::{Conn, Farewell};
@@ -92,10 +93,11 @@ impl<H: Heart> Core<H> {
         match socket::addresses(descriptor) {
             Ok((peer, local)) => Some(Peer::Tcp { peer, local }),
             Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-                let path = self.doors.iter().find_map(|door| match &door.at {
-                    Listen::Unix { path, .. } if door.pool == pool => Some(path),
-                    _ => None,
-                })?;
+                // Another core may have passed it on before this one has opened its own door.
+                let opened = self.doors.iter().filter(|door| door.pool == pool).map(|it| &it.at);
+                let config = self.config.pools.get(pool.index());
+                let wanted = config.into_iter().flat_map(|config| &config.listen);
+                let path = opened.chain(wanted).find_map(Listen::path).unwrap_or(Path::new(""));
                 Some(Peer::Unix { path: path.to_string_lossy().into() })
             }
             Err(_) => None,

@@ -333,6 +333,18 @@ fn clients_come_by_tcp_and_by_unix_socket() {
 }
 
 #[test]
+fn who_is_passed_on_to_a_core_whose_own_door_is_not_open_yet_is_let_in() {
+    let world = World::new(1, Features::ALL);
+    let (client, socket) = UnixStream::pair().unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    world.balance.arrive(0);
+    // A pool without a unix socket, as far as this core knows: its heart has the word.
+    let letter = Letter::Client { pool: PoolId(1), socket: socket.into() };
+    world.mailboxes[0].send(letter).unwrap();
+    expect(client, "REFUSED");
+}
+
+#[test]
 fn fifty_clients_are_spread_over_two_cores() {
     each_kernel(|features| {
         let world = World::new(2, features);

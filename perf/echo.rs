@@ -133,8 +133,6 @@ fn config(listen: Listen, cpus: &[usize]) -> Config {
             stats_listen: None,
             log_level: LogLevel::Info,
             log_file: None,
-            handover_socket: None,
-            handover_grace_ms: None,
             core_buffer_max_bytes: 1 << 30,
             spin_us: 0,
             batch_us: 0,

@@ -5,12 +5,13 @@
 //!
 //! A *shard* is a name, onto which keys are hashed; a *node* is a redis-server, the *primary* the
 //! one that serves a shard. A *lane* is one connection of one core to a node, which many clients
-//! share; a *private connection* is one that is lent to one client at a time; the *order* of a
-//! client is the ring of its replies to come, a *gather* one request in parts. Who has said WATCH
-//! *guards* keys. A *watched* shard's primary is where Redis Sentinel says: *verified* when the node
-//! has said so too, *in doubt* when a connection to it was lost since; its requests are *held*
-//! meanwhile. A *replica* is *in sync* if it may be read from. A *topic* is what clients listen to: a
-//! channel, a pattern, a shard channel. Tests call a node, real or false, a *store*.
+//! share; a *private connection* is one that is lent to one client at a time, a *tracker* one on
+//! which a node names the keys that are written; the *order* of a client is the ring of its replies
+//! to come, a *gather* one request in parts. Who has said WATCH *guards* keys. A *watched* shard's
+//! primary is where Redis Sentinel says: *verified* when the node has said so too, *in doubt* when a
+//! connection to it was lost since; its requests are *held* meanwhile. A *replica* is *in sync* if it
+//! may be read from. A *topic* is what clients listen to: a channel, a pattern, a shard channel. Tests
+//! call a node, real or false, a *store*.
 //!
 //! # Floors
 //!

@@ -50,6 +50,18 @@ fn redis_py_in_resp3() {
     round(&here(".venv/bin/python"), "tests/clients/everyday.py", &["--protocol", "3"]);
 }
 
+/// CLIENT TRACKING as a library uses it: redis-py's cache.
+#[test]
+fn redis_py_keeps_no_old_value() {
+    let stack = Stack::start(3, &Options { cores: "2", ..Options::default() });
+    let mut command = Command::new(here(".venv/bin/python"));
+    command.arg(here("tests/clients/caching.py")).arg(stack.proxy.address().to_string());
+    let output = output_of(&mut command);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complained}");
+    note(&String::from_utf8_lossy(&output.stdout));
+}
+
 #[test]
 fn ioredis() {
     round(Path::new("node"), "tests/clients/everyday.mjs", &["--library", "ioredis"]);

@@ -1,18 +1,19 @@
 //! Commands that change or take over the connection they run on never reach a shared lane:
 //! they get an error, and the next request of everybody works.
 //!
-//! Why it must stay: one CLIENT TRACKING on a shared connection would put
+//! Why it must stay: one HIMPORT on a shared connection would put
 //! every client's replies out of step.
 
 mod support;
 
 use support::{Options, Stack, Value};
 
-const REFUSED: [&str; 23] = [
+const REFUSED: [&str; 24] = [
     "HIMPORT PREPARE fields a b",
     "HIMPORT SET key fields 1 2",
     "HIMPORT DISCARDALL",
-    "CLIENT TRACKING ON",
+    "CLIENT TRACKING ON REDIRECT 1",
+    "CLIENT TRACKING ON NOLOOP",
     "CLIENT CACHING YES",
     "PSYNC ? -1",
     "SYNC",

@@ -150,6 +150,25 @@ pub const SUBSCRIBER_PING_MS: u64 = 5_000;
 /// say) is asked for again after so long, ms.
 pub const SUBSCRIBE_AGAIN_MS: u64 = 500;
 
+// --- tracking ---------------------------------------------------------------------------------
+
+/// Keys that the clients of a pool on one core have read with tracking on, counted for each client:
+/// when there are more, all of them are told to forget everything. A table of 2^20 places takes
+/// 26 MiB, and may be filled to seven eighths.
+pub const TRACKED_KEYS_MAX: usize = 917_504;
+/// Prefixes of one client (CLIENT TRACKING ON BCAST PREFIX …): each length costs a look for every
+/// key that is written.
+pub const CLIENT_PREFIXES_MAX: usize = 64;
+/// One push of a redis-server that names keys: of a longer one all are forgotten, bytes. A redis
+/// that is busy names in one what it wrote in some milliseconds.
+pub const INVALIDATION_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// A connection on which a redis-server names the keys that are written, and on which nothing came
+/// for so long, is asked for a sign of life, and given up if none comes for as long again, ms.
+pub const TRACKER_PING_MS: u64 = 5_000;
+/// It is closed when no client of the pool on its core has tracked for so long, ms: clients that
+/// come and go find it there.
+pub const TRACKER_LINGER_MS: u64 = 10_000;
+
 // --- scripts ----------------------------------------------------------------------------------
 
 /// Script bodies remembered by one core to answer NOSCRIPT.

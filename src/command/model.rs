@@ -221,6 +221,8 @@ pub enum Local {
     ClientKill,
     ClientUnblock,
     ClientGetredir,
+    ClientTracking,
+    ClientCaching,
     ClientTrackinginfo,
     Command,
     CommandCount,

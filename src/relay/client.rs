@@ -13,6 +13,7 @@ use crate::relay::private::Loan;
 use crate::relay::query;
 use crate::relay::recent::Recent;
 use crate::relay::subscribe::Subscriber;
+use crate::relay::tracking::Tracked;
 use crate::relay::transaction::Transaction;
 use crate::relay::wait::Writes;
 use crate::relay::{Relay, admit};
@@ -80,6 +81,8 @@ pub(super) struct Client {
     /// Pushes that could not go out at once: see `messages`.
     pub(super) pushes: Option<Box<Outbox>>,
     pub(super) subscriber: Option<Box<Subscriber>>,
+    /// CLIENT TRACKING is on.
+    pub(super) tracking: Option<Box<Tracked>>,
 
     /// CLIENT ID: unique over all cores, see `query::client_number`.
     pub(super) number: u64,
@@ -193,6 +196,7 @@ impl Client {
             unsaid: false,
             pushes: None,
             subscriber: None,
+            tracking: None,
             number,
             opened_us: now_us,
             heard_us: now_us,
@@ -306,6 +310,9 @@ impl Relay {
             self.forget_subscriber(client.pool, *subscriber);
         }
         self.stats.pool(client.pool, PoolMetric::ClientConnections).sub(1);
+        if let Some(tracked) = client.tracking.take() {
+            self.leave_tracking(id, client.pool, &tracked);
+        }
         match end {
             ClientEnd::Eof => self.stats.pool(client.pool, PoolMetric::ClientEof).add(1),
             ClientEnd::Error(_) => self.stats.pool(client.pool, PoolMetric::ClientErr).add(1),

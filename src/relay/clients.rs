@@ -13,6 +13,7 @@ use crate::relay::Relay;
 use crate::relay::client::{Client, Names};
 use crate::relay::order::Replies;
 use crate::relay::query::{ClientQuery, Deed, local_address, peer_address};
+use crate::relay::tracking::redirection;
 use crate::resp::Protocol;
 use crate::resp::args::Request;
 use crate::resp::encode::{self, Encoder};
@@ -206,6 +207,7 @@ fn flags(client: &Client) -> String {
         (client.is_subscribed(), 'P'),
         (client.transaction.is_some(), 'x'),
         (client.blocks(), 'b'),
+        (client.tracks(), 't'),
     ];
     let flags: String = all.iter().filter(|(is, _)| *is).map(|(_, flag)| *flag).collect();
     if flags.is_empty() { "N".to_owned() } else { flags }
@@ -223,7 +225,7 @@ fn write_line(client: &Client, now: Now, out: &mut String) {
         "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={channels} \
          psub={patterns} ssub={shard_channels} multi={} watch={} qbuf={} qbuf-free=0 argv-mem=0 \
          multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} \
-         tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+         tot-mem={} events=r cmd={} user=default redir={} resp={} lib-name={} lib-ver={}",
         client.number,
         peer_address(&client.peer),
         local_address(&client.peer),
@@ -240,6 +242,7 @@ fn write_line(client: &Client, now: Now, out: &mut String) {
         client.output_bytes(),
         client.buffered_bytes(),
         if client.last_command.is_empty() { "NULL" } else { client.last_command },
+        redirection(client.tracks()),
         match client.protocol {
             Protocol::Resp2 => 2,
             Protocol::Resp3 => 3,

@@ -37,7 +37,16 @@ pub(super) enum Unroutable {
 
 impl Relay {
     /// Takes in one request of an open client.
+    #[inline]
     pub(super) fn dispatch(&mut self, id: ClientId, request: &Request<'_>, now: Now) -> Outcome {
+        match self.clients.get(id.index, id.generation) {
+            Some(client) if client.tracks() => self.dispatch_tracked(id, request, now),
+            _ => self.take_in(id, request, now),
+        }
+    }
+
+    #[inline]
+    pub(super) fn take_in(&mut self, id: ClientId, request: &Request<'_>, now: Now) -> Outcome {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else {
             return Outcome::Done;
         };

@@ -126,7 +126,9 @@ impl Relay {
     fn leave(&mut self, index: u32, now: Now) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         match lane.state {
-            LaneState::Ready if lane.sent > 0 && !planted(Plant::LeaveAtOnce) => {
+            LaneState::Ready
+                if lane.sent > 0 && !lane.is_tracker() && !planted(Plant::LeaveAtOnce) =>
+            {
                 lane.state = LaneState::Leaving { since_us: now.mono_us };
                 lane.dirty = false;
                 self.leaving = true;

@@ -251,14 +251,15 @@ impl Relay {
         lane.state = LaneState::Held;
         let (pool, shard) = (lane.pool, lane.shard);
         let why = lane.why.clone();
-        let (is_subscriber, stood) = (lane.subscriber.is_some(), lost.stood);
+        let unasked = lane.subscriber.is_some() || lane.is_tracker();
+        let stood = lost.stood;
         self.begin_wait(index, now.mono_us);
         match loss {
             // It is there, and says no to this lane only: that of a database it has not, say.
             Loss::TurnedAway => self.schedule_reconnect(index, false, now),
             // No request was on it. (A redis-server closes one that does not keep up.) Whether there
             // is a primary the next connection tells: ROLE is asked on it, and none is in doubt.
-            _ if stood && is_subscriber && loss != Loss::Moved => {
+            _ if stood && unasked && loss != Loss::Moved => {
                 self.schedule_reconnect(index, true, now);
             }
             _ => self.doubt(pool, shard, (loss != Loss::Moved).then_some(&why), now),

@@ -21,6 +21,8 @@ use crate::resp::reply::ReplyScanner;
 pub(super) const CONTROL: u32 = u32::MAX;
 /// The same for the lanes that subscribe: one for each node, whatever number of clients listens.
 pub(super) const SUBSCRIBER: u32 = u32::MAX - 1;
+/// The same for the lanes on which redis tells what is written: one for each node (see `tracking`).
+pub(super) const TRACKER: u32 = u32::MAX - 2;
 
 /// The lane keeps its place in `Relay::lanes` for ever; its connections come and go, each under
 /// the next generation.
@@ -187,11 +189,16 @@ impl Lane {
 
     /// The database of its requests, if they have one that a fresh connection has not.
     pub(super) fn database_to_select(&self) -> Option<u32> {
-        (!matches!(self.database, 0 | CONTROL | SUBSCRIBER)).then_some(self.database)
+        (!matches!(self.database, 0 | CONTROL | SUBSCRIBER | TRACKER)).then_some(self.database)
     }
 
     pub(super) fn is_connected(&self) -> bool {
         matches!(self.state, LaneState::Greeting { .. }) || self.is_greeted()
+    }
+
+    /// Whether a push that has not come whole is collected: one that has become too long is not.
+    pub(super) fn collects_push(&self) -> bool {
+        self.is_tracker() && self.tail.len() < limits::INVALIDATION_MAX_BYTES
     }
 
     /// Its replies are replies to requests.

@@ -3,7 +3,7 @@
 use crate::base::ids::{ClientId, PoolId, ShardId};
 use crate::relay::Relay;
 use crate::relay::hold::Watch;
-use crate::relay::lane::{CONTROL, Lane, SUBSCRIBER};
+use crate::relay::lane::{CONTROL, Lane, SUBSCRIBER, TRACKER};
 use crate::relay::pool::{LaneSet, Pool};
 use crate::relay::replicas::Replicas;
 use crate::resp::Protocol;
@@ -26,9 +26,10 @@ impl Relay {
             return *set;
         }
         let Pool { config, first_hold, reads, .. } = &self.pools[pool.index()];
-        let reads_replicas = reads.any_replica() && !matches!(database, CONTROL | SUBSCRIBER);
+        let own = matches!(database, CONTROL | SUBSCRIBER | TRACKER);
+        let reads_replicas = reads.any_replica() && !own;
         let lanes_per_node = match database {
-            SUBSCRIBER => 1,
+            SUBSCRIBER | TRACKER => 1,
             _ => config.lanes_per_node.max(1) as u32,
         };
         let first = self.lanes.len() as u32;

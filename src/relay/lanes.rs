@@ -255,7 +255,8 @@ impl Relay {
             LaneState::Ready => {
                 // Requests are counted as they leave: once a turn, not one by one.
                 let requests = lane.inflight.len() - lane.sent;
-                if requests > 0 && self.turn_us >= lane.fence.due_us && lane.private.is_none() {
+                let fenced = requests > 0 || lane.is_tracker();
+                if fenced && self.turn_us >= lane.fence.due_us && lane.private.is_none() {
                     self.put_fence(id.index);
                 }
                 let Some(lane) = self.lanes.get_mut(id.index as usize) else { return 0 };
@@ -387,6 +388,7 @@ impl Relay {
     /// Forgets what was this connection's; requests that were not sent stay.
     pub(super) fn end_connection(&mut self, index: u32, connected: bool) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
+        let heard = (lane.is_tracker() && lane.is_greeted()).then_some(lane.pool);
         // A stale answer of this connection must not find it: the generation ends here.
         lane.generation = lane.generation.wrapping_add(1);
         self.lane_bytes = self.lane_bytes.saturating_sub(lane.sending_bytes);
@@ -402,6 +404,9 @@ impl Relay {
         if connected {
             lane.losses = lane.losses.wrapping_add(1);
             self.lost_lanes.push(index);
+        }
+        if let Some(pool) = heard {
+            self.forget_all(pool);
         }
     }
 
@@ -438,6 +443,7 @@ impl Relay {
     /// Gauges of queues, once a second.
     pub(super) fn write_lane_gauges(&mut self) {
         self.write_private_gauges();
+        self.rest_trackers();
         for lane in &mut self.lanes {
             if let Some(watch) = &mut lane.watch {
                 watch.give_back();

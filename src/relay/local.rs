@@ -68,8 +68,10 @@ impl Relay {
             Local::ClientReply => self.client_reply(id, request),
             Local::ClientKill => self.client_kill(id, command.family, request, now),
             Local::ClientUnblock => self.client_unblock(id, command.family, request, now),
-            Local::ClientGetredir => self.answer(id, |out| encode::integer(out, -1)),
-            Local::ClientTrackinginfo => self.answer(id, |out| write_tracking_off(encoder, out)),
+            Local::ClientTracking => self.client_tracking(id, request, now),
+            Local::ClientCaching => self.client_caching(id, request),
+            Local::ClientGetredir => self.client_getredir(id),
+            Local::ClientTrackinginfo => self.client_trackinginfo(id),
 
             Local::Command => self.answer(id, |out| describe::command(protocol, out)),
             Local::CommandCount => self.answer(id, describe::count),
@@ -126,16 +128,4 @@ fn write_time(now: Now, out: &mut Vec<u8>) {
     encode::array_header(out, 2);
     encode::bulk(out, (now.wall_us / US_PER_S).to_string().as_bytes());
     encode::bulk(out, (now.wall_us % US_PER_S).to_string().as_bytes());
-}
-
-/// CLIENT TRACKINGINFO of a client that has never switched tracking on.
-fn write_tracking_off(encoder: Encoder, out: &mut Vec<u8>) {
-    encoder.map_header(out, 3);
-    encode::bulk(out, b"flags");
-    encoder.set_header(out, 1);
-    encode::bulk(out, b"off");
-    encode::bulk(out, b"redirect");
-    encode::integer(out, -1);
-    encode::bulk(out, b"prefixes");
-    encode::array_header(out, 0);
 }

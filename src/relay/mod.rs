@@ -150,6 +150,7 @@ mod subscriber_tests;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod tracking;
 mod transaction;
 #[cfg(test)]
 mod transaction_tests;

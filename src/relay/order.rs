@@ -120,12 +120,18 @@ impl Order {
         seq
     }
 
-    /// As [`push`](Order::push), of a reply that is heard whatever was said by CLIENT REPLY: as redis
-    /// has it for subscriptions.
-    pub(super) fn push_heard(&mut self, rings: &mut Rings) -> u32 {
+    /// As [`push`](Order::push), of what answers no request: CLIENT REPLY neither mutes it nor is spent
+    /// by it.
+    pub(super) fn push_unasked(&mut self, rings: &mut Rings) -> u32 {
         let replies = std::mem::take(&mut self.replies);
         let seq = self.push(rings);
         self.replies = replies;
+        seq
+    }
+
+    /// The same, of a reply: as redis has it for subscriptions.
+    pub(super) fn push_heard(&mut self, rings: &mut Rings) -> u32 {
+        let seq = self.push_unasked(rings);
         self.spend_skip();
         seq
     }

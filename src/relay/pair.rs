@@ -121,7 +121,7 @@ impl Relay {
             return;
         }
         if kind == b'>' {
-            return self.on_push(index, now);
+            return self.on_push(index, (flow, reply.bytes()), now);
         }
         let sent = lane.sent;
         if planted(Plant::SwapTokens) && sent > 1 && now.mono_us.is_multiple_of(7) {
@@ -201,7 +201,9 @@ impl Relay {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
         let target = match lane.inflight.front().filter(|_| lane.sent > 0) {
             _ if !lane.is_greeted() => None,
-            _ if lane.scanner.kind() == Some(b'>') => Some(Target::Nobody),
+            _ if lane.scanner.kind() == Some(b'>') => {
+                (!lane.collects_push()).then_some(Target::Nobody)
+            }
             Some(token) => Some(token.target),
             None if lane.subscriber.is_some() => None,
             None => {
@@ -302,7 +304,7 @@ impl Relay {
     }
 
     /// A reply that comes before its turn.
-    fn keep(&mut self, id: ClientId, seq: u32, reply: Reply<'_>) {
+    pub(super) fn keep(&mut self, id: ClientId, seq: u32, reply: Reply<'_>) {
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
         let kept = match reply {
             Reply::Owned(large) if large.len() > EARLY_REPLY_BYTES_MAX => {

@@ -45,6 +45,10 @@ pub(crate) enum Plant {
     HearReplica,
     /// A shard that got another address is left although something is still owed from there.
     LeaveAtOnce,
+    /// What a client reads is not remembered, though it tracks.
+    ForgetReaders,
+    /// An invalidation overtakes what its client has asked for.
+    OvertakeReplies,
 }
 
 #[cfg(not(test))]

@@ -11,6 +11,7 @@ use crate::relay::hold::Hold;
 use crate::relay::pause::Pause;
 use crate::relay::private::Lending;
 use crate::relay::replicas::{ReadRules, Replicas};
+use crate::relay::tracking::Table;
 use crate::resp::Protocol;
 use crate::resp::request::RequestLimits;
 use crate::route::{Router, Rules};
@@ -31,6 +32,7 @@ pub(super) struct Pool {
     /// Private connections, by shard.
     pub(super) lendings: Vec<Lending>,
     pub(super) reads: ReadRules,
+    pub(super) tracking: Table,
 }
 
 /// The lanes of one pool for one protocol version and one database: those of shard `s` stand at
@@ -59,6 +61,7 @@ impl Pool {
             limits: limits(config),
             lane_sets: AHashMap::default(),
             reads: ReadRules::new(config),
+            tracking: Table::default(),
             config: config.clone(),
         }
     }

@@ -129,7 +129,8 @@ impl Relay {
         let (pool, from) = (client.pool, self.pools[client.pool.index()].reads.of(family));
         let guards = client.guard.is_some() && !planted(Plant::GuardAtReplica);
         let own_write = client.must_see_own_write(now) && !planted(Plant::ForgetWrites);
-        if from == ReadFrom::Primary || own_write || guards {
+        // What tracks would keep a value from the past: nobody tells of it a second time.
+        if from == ReadFrom::Primary || own_write || guards || client.tracks() {
             return primary;
         }
         let LaneSet { lanes_per_node, replicas, .. } = &self.lane_sets[set as usize];

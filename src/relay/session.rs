@@ -7,6 +7,7 @@ use crate::relay::Relay;
 use crate::relay::client::Stall;
 use crate::relay::clients::{BAD_NAME, is_name};
 use crate::relay::order::Replies;
+use crate::relay::tracking::ENDS_RESP3;
 use crate::resp::Protocol;
 use crate::resp::args::Request;
 use crate::resp::encode::{self, Encoder};
@@ -53,6 +54,11 @@ impl Relay {
                 return;
             }
         };
+        let tracks = self.client(id).is_some_and(|client| client.tracks());
+        if tracks && protocol == Protocol::Resp2 {
+            self.refuse(id, ENDS_RESP3);
+            return;
+        }
         if let Some((user, password)) = options.auth
             && let Err(error) = self.log_in(id, user, password)
         {
@@ -161,6 +167,7 @@ impl Relay {
         self.end_monitor(id);
         self.forget_transaction(id);
         self.end_guard(id, now);
+        self.end_tracking(id);
         let Some(client) = self.client(id) else { return };
         client.names = None;
         // One that is skipped is skipped, be it that of RESET itself: so does redis.

@@ -42,11 +42,13 @@ impl Simulation {
             let owed = self.players.iter().any(|player| self.is_owed(player));
             quiet_rounds = if owed { 0 } else { quiet_rounds + 1 };
             self.world.now.mono_us += if owed { 10_000 } else { 100_000 };
-            if quiet_rounds > 40 {
+            let asked = self.world.relay.lanes.iter().any(|lane| !lane.inflight.is_empty());
+            if quiet_rounds > 40 && !asked {
                 break;
             }
         }
         self.executed.check_transactions();
+        self.check_caches();
         for player in &self.players {
             assert!(
                 player.expects.is_empty(),

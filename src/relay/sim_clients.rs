@@ -10,6 +10,7 @@ use crate::relay::sim_listeners::Listening;
 use crate::relay::sim_model::{DIGEST, Expect, KEYS, Player, versions_in};
 use crate::relay::sim_tests::Simulation;
 use crate::relay::sim_wires::{is_popped, popped};
+use crate::relay::tracking::sim::Cache;
 use crate::resp::reply::{ReplyScanner, Scanned};
 use crate::resp::{encode, value};
 
@@ -35,6 +36,7 @@ impl Simulation {
             wrote: BTreeMap::new(),
             listening: Listening::default(),
             seen: Seen::default(),
+            cache: Cache::default(),
         });
     }
 
@@ -68,6 +70,9 @@ impl Simulation {
             0 => return self.think_of_transaction(at),
             1 => return self.think_of_guard(at),
             _ => {}
+        }
+        if resp3 && self.below(16) == 0 {
+            return self.think_of_tracking(at);
         }
         let count = 1 + self.below(4);
         let keys: Vec<String> =
@@ -323,6 +328,9 @@ impl Simulation {
                 continue;
             }
             let text = String::from_utf8_lossy(&reply[..reply.len().min(200)]).into_owned();
+            if reply.starts_with(b">") && player.cache.forget(&reply) {
+                continue;
+            }
             let expect = player.expects.pop_front().unwrap_or_else(|| panic!("unasked: {text}"));
             let player = &self.players[at];
             let truth = (self.errors, &self.executed.versions);
@@ -362,6 +370,7 @@ impl Simulation {
         let strict = self.replicas.as_ref().is_none_or(|replicas| replicas.strict);
         let watched = self.sentinels.is_some();
         let (player, executed) = (&mut self.players[at], &self.executed);
+        player.cache.hear(expect, reply);
         match expect {
             Expect::Written(versions) => {
                 for version in versions {

@@ -160,11 +160,13 @@ impl Simulation {
         let Listening { asks, confined, .. } = &mut player.listening;
         if again && player.resp3 {
             (player.resp3, *confined) = (false, *asks);
+            self.end_tracking(at);
             self.say(at, &[b"HELLO", b"2"], Expect::Hello);
             return true;
         }
         if again {
             (player.database, *asks, *confined) = (0, false, false);
+            player.cache.end();
             self.say(at, &[b"RESET"], Expect::Exactly(RESET.to_vec()));
             return true;
         }

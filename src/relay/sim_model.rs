@@ -11,6 +11,7 @@ use crate::relay::sim_listeners::{Listening, Publication, is_confirmation};
 use crate::relay::sim_tests::SHARDS;
 use crate::relay::sim_wild::Wild;
 use crate::relay::sim_wires::{Waiter, nil};
+use crate::relay::tracking::sim::Cache;
 use crate::relay::world_messages::Topics;
 use crate::relay::world_queue::Queue;
 use crate::resp::args::Request;
@@ -46,6 +47,8 @@ pub(super) enum Expect {
     Deleted,
     Waited,
     Hello,
+    /// CLIENT TRACKING; of ON which one.
+    Tracks(Option<u64>),
     /// What EXEC says to these, which have written these versions.
     Committed(Vec<Expect>, Vec<u64>),
     /// That it listens from now on, or no longer (`on`), to a topic of this kind and name; so many
@@ -85,6 +88,7 @@ pub(super) struct Player {
     pub(super) listening: Listening,
     /// What it watches, as far as it has heard.
     pub(super) seen: Seen,
+    pub(super) cache: Cache,
 }
 
 /// A shard has two nodes that may be its primary, and one that is a replica.
@@ -124,6 +128,7 @@ pub(super) struct Wire {
     /// Keys that are watched here, and how often each had been written.
     pub(super) watched: BTreeMap<(u32, String), u64>,
     pub(super) private: bool,
+    pub(super) is_tracker: bool,
 }
 
 /// What was executed, by whom, and in which order.
@@ -152,6 +157,8 @@ pub(super) struct Executed {
     /// Which version this one took the place of, and when each key was written last.
     pub(super) before: BTreeMap<u64, Option<u64>>,
     pub(super) touched_at: BTreeMap<String, u64>,
+    /// Keys that have been written, and of which trackers have not been told.
+    pub(super) told: Vec<String>,
 }
 
 impl Executed {
@@ -167,12 +174,14 @@ impl Executed {
     fn delete(&mut self, key: String) {
         self.moment += 1;
         self.touched_at.insert(key.clone(), self.moment);
+        self.told.push(key.clone());
         self.deleted_at.insert(key, self.moment);
     }
 
     pub(super) fn write(&mut self, version: u64, wire: &Wire, scripted: bool) {
         self.moment += 1;
         self.written_at.insert(version, self.moment);
+        self.told.push(self.keys[&version].clone());
         let fresh = self.versions.insert(version);
         assert!(fresh || (self.repeats && !scripted), "version {version} was written twice");
         // A script that a shard did not know is repeated, later than in its order.
@@ -400,6 +409,7 @@ impl Player {
             Expect::Committed(..) => self.is_commit(expect, reply, truth),
             Expect::Topic { on, topic, .. } => is_confirmation(reply, *on, topic),
             Expect::Hello => reply.starts_with(b"%7\r\n") || reply.starts_with(b"*14\r\n"),
+            Expect::Tracks(_) => reply == b"+OK\r\n",
         }
     }
 }

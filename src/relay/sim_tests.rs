@@ -168,6 +168,7 @@ impl Simulation {
                     topics: Topics::new(),
                     watched: BTreeMap::new(),
                     private: self.world.relay.lanes[id.index as usize].private.is_some(),
+                    is_tracker: false,
                 });
                 self.relay().on_lane_open(id, now);
             }
@@ -397,6 +398,8 @@ fn the_simulation_finds_planted_bugs() {
         Plant::OvertakeReads,
         Plant::HearReplica,
         Plant::LeaveAtOnce,
+        Plant::ForgetReaders,
+        Plant::OvertakeReplies,
     ] {
         plants::plant(Some(bug));
         let found = (0..300).find(|seed| std::panic::catch_unwind(|| run(*seed)).is_err());

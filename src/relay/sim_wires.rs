@@ -114,8 +114,8 @@ impl Simulation {
         self.bury(wire.id);
         if let (Some(sentinels), true) = (&mut self.sentinels, wire.node != Node::Third) {
             let lane = &self.world.relay.lanes[wire.id.index as usize];
-            if lane.subscriber.is_none() {
-                sentinels.note_loss(wire.shard); // one that subscribes is no doubt
+            if lane.subscriber.is_none() && !lane.is_tracker() {
+                sentinels.note_loss(wire.shard); // nobody asks anything on these
             }
         }
         self.stores[wire.shard].script &= self.below(2) == 0;
@@ -171,6 +171,7 @@ impl Simulation {
         {
             let request = Request { bytes: &input[used..used + bytes], ranges: &ranges };
             check_lane(&self.world.relay, wire, request.name());
+            wire.is_tracker |= request.get(1) == Some(b"TRACKING");
             let store = match (&mut self.replicas, wire.node) {
                 (Some(replicas), Node::Third) => &mut replicas.stores[wire.shard],
                 _ => &mut self.stores[wire.shard],
@@ -187,6 +188,7 @@ impl Simulation {
         wire.input = input[used..].to_vec();
         let shard = wire.shard;
         self.tell_published(shard);
+        self.tell_trackers(at);
         for (number, with_error) in to_unblock {
             self.unblock(shard, &number, with_error);
         }

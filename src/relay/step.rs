@@ -5,6 +5,7 @@
 //! What proves it: a reply to nothing, a reply of a type or length that its command never gives, and
 //! a fence that comes back as something else.
 
+use crate::base::limits::TRACKER_PING_MS;
 use crate::base::time::{Now, US_PER_MS};
 use crate::command::model::Family;
 use crate::command::shape::Asked;
@@ -109,12 +110,15 @@ impl Relay {
         self.desynchronised(index, &of_type(kind), now);
     }
 
-    /// A push answers nothing, and a shared lane has asked for none: RESP3 may have some all the
-    /// same, RESP2 has not even the type.
+    /// A push answers nothing. A tracker has asked for invalidations; on another lane RESP3 may have
+    /// some all the same, RESP2 has not even the type.
     #[cold]
-    pub(super) fn on_push(&mut self, index: u32, now: Now) {
-        if self.lanes.get(index as usize).is_some_and(|lane| lane.protocol == Protocol::Resp2) {
+    pub(super) fn on_push(&mut self, index: u32, (flow, push): (Flow, &[u8]), now: Now) {
+        let Some(lane) = self.lanes.get(index as usize) else { return };
+        if lane.protocol == Protocol::Resp2 {
             self.out_of_step(index, b'>', now);
+        } else if lane.is_tracker() {
+            self.on_invalidation(index, flow, push, now);
         }
     }
 
@@ -134,7 +138,10 @@ impl Relay {
     #[cold]
     pub(super) fn put_fence(&mut self, index: u32) {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return };
-        let interval_ms = self.pools[lane.pool.index()].config.fence_interval_ms;
+        let interval_ms = match lane.is_tracker() {
+            true => TRACKER_PING_MS,
+            false => self.pools[lane.pool.index()].config.fence_interval_ms,
+        };
         if interval_ms == 0 {
             lane.fence.due_us = u64::MAX;
             return;
@@ -186,7 +193,8 @@ impl Relay {
             return false;
         }
         let kind = lane.scanner.kind();
-        if lane.inflight.front().is_some_and(|token| token.target == Target::Fence) {
+        let fenced = lane.inflight.front().is_some_and(|token| token.target == Target::Fence);
+        if fenced && kind != Some(b'>') {
             self.desynchronised(index, "a fence came back as something else", now);
             return false;
         }

@@ -42,6 +42,17 @@ pub(super) struct Transaction {
     is_void: bool,
     /// Digests of the scripts whose bodies are in it.
     scripts: Vec<[u8; 40]>,
+    /// Of a client that tracks: its keys, and whether it writes them.
+    keys: Vec<(Box<[u8]>, bool)>,
+}
+
+impl Transaction {
+    /// A request that was queued reads or writes this key.
+    pub(super) fn note_key(&mut self, key: &[u8], writes: bool) {
+        if !self.is_void {
+            self.keys.push((Box::from(key), writes));
+        }
+    }
 }
 
 impl Transaction {
@@ -129,17 +140,21 @@ impl Relay {
         };
         let requests = &mut transaction.requests;
         self.buffered_bytes = self.buffered_bytes.saturating_sub(requests.bytes());
-        let is_void = transaction.is_void;
-        match self.client(id).and_then(|client| client.guard.as_ref()).map(|it| it.is_broken) {
-            Some(false) if !is_void => {
-                self.exec_guarded(id, transaction, now);
-                return Outcome::Done;
+        let (is_void, keys) = (transaction.is_void, std::mem::take(&mut transaction.keys));
+        let guard = self.client(id).and_then(|client| client.guard.as_ref());
+        match guard.map(|guard| guard.is_broken) {
+            Some(false) if !is_void => self.exec_guarded(id, transaction, now),
+            broken => {
+                match broken {
+                    Some(true) if !is_void && !planted(Plant::ForgetBroken) => self.answer_nil(id),
+                    _ => self.send_transaction(id, &mut transaction, now),
+                }
+                self.end_guard(id, now);
+                transaction.requests.clear(&mut self.chunks);
             }
-            Some(true) if !is_void && !planted(Plant::ForgetBroken) => self.answer_nil(id),
-            _ => self.send_transaction(id, &mut transaction, now),
         }
-        self.end_guard(id, now);
-        transaction.requests.clear(&mut self.chunks);
+        // Not before: what is read is read now.
+        keys.iter().for_each(|(key, writes)| self.note_key(id, key, *writes));
         Outcome::Done
     }
 

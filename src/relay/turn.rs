@@ -116,6 +116,9 @@ impl Relay {
                 self.sweep_subscriber(index, now)
             }
             LaneState::Ready if lane.private.is_some() => self.sweep_lent(index, now),
+            LaneState::Ready | LaneState::Stopped if lane.is_tracker() => {
+                self.sweep_tracker(index, now)
+            }
             LaneState::Ready | LaneState::Stopped => {
                 let timeout_ms = self.pools[lane.pool.index()].config.timeout_ms?;
                 if lane.replica.is_some() {

@@ -164,6 +164,16 @@ metrics! {
         SubscribersClosedForOutput: Counter Count
             "corelay_pool_subscribers_closed_for_output_total",
             "those of the clients closed for output that were subscribed to something";
+        TrackingClients: Gauge Count "corelay_pool_tracking_clients",
+            "clients with CLIENT TRACKING on";
+        TrackedKeys: Gauge Count "corelay_pool_tracked_keys",
+            "keys that clients with tracking have read and may keep, counted for each client";
+        InvalidationsDelivered: Counter Count "corelay_pool_invalidations_delivered_total",
+            "invalidations given to clients with tracking";
+        InvalidationsOfAll: Counter Count "corelay_pool_invalidations_of_all_total",
+            "times that all clients of a core with tracking were told to forget everything";
+        TrackingOverflows: Counter Count "corelay_pool_tracking_overflows_total",
+            "those of them that were so because too many keys were tracked";
         Listeners: Gauge Count "corelay_pool_listeners",
             "sockets that listen for clients, of all cores";
     }
@@ -238,6 +248,8 @@ metrics! {
             "Pub/Sub messages that came from the shard";
         SubscriptionsRefused: Counter Count "corelay_shard_subscriptions_refused_total",
             "times that a redis-server refused what a client had subscribed to: tried again";
+        Invalidations: Counter Count "corelay_shard_invalidations_total",
+            "keys that the redis-server named as written, to a core with tracking clients";
         WritesRefused: Counter Count "corelay_shard_writes_refused_total",
             "writes refused because of quorum_required";
         ReplicaLanes: Gauge Count "corelay_shard_replica_lanes",

@@ -92,7 +92,7 @@ fn help_lists_what_is_served() {
     help(by_name("client|help").unwrap(), &mut out);
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("+SETNAME\r\n") && text.contains("+HELP\r\n"));
-    assert!(!text.contains("TRACKING\r\n"), "what is refused is not listed");
+    assert!(!text.contains("IMPORT-SOURCE\r\n"), "what is refused is not listed");
     assert_eq!(text.matches("\r\n+").count(), text[1..3].parse::<usize>().unwrap());
 }
 

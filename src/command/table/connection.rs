@@ -18,7 +18,7 @@ pub(super) static COMMANDS: &[Command] = &family(Family::Connection, [
 
 #[rustfmt::skip]
 static CLIENT_COMMANDS: &[Command] = &family(Family::Connection, [
-    cmd("client|caching",       "6.0.0",   3, SESSION,         NO_KEYS, REFUSE_STATE),
+    cmd("client|caching",       "6.0.0",   3, SESSION,         NO_KEYS, local(Local::ClientCaching)),
     // Unknown capabilities are ignored, as Valkey does.
     cmd("client|capa",          "8.0.0",  -3, SESSION,         NO_KEYS, OK),
     cmd("client|getname",       "2.6.9",   2, SESSION,         NO_KEYS, local(Local::ClientGetname)),
@@ -35,7 +35,7 @@ static CLIENT_COMMANDS: &[Command] = &family(Family::Connection, [
     cmd("client|reply",         "3.2.0",   3, SESSION,         NO_KEYS, local(Local::ClientReply)),
     cmd("client|setinfo",       "7.2.0",   4, SESSION,         NO_KEYS, local(Local::ClientSetinfo)),
     cmd("client|setname",       "2.6.9",   3, SESSION,         NO_KEYS, local(Local::ClientSetname)),
-    cmd("client|tracking",      "6.0.0",  -3, SESSION,         NO_KEYS, REFUSE_STATE),
+    cmd("client|tracking",      "6.0.0",  -3, SESSION,         NO_KEYS, local(Local::ClientTracking)),
     cmd("client|trackinginfo",  "6.2.0",   2, SESSION,         NO_KEYS, local(Local::ClientTrackinginfo)),
     cmd("client|unblock",       "5.0.0",  -3, ADMIN | SESSION, NO_KEYS, local(Local::ClientUnblock)).dangerous(),
     cmd("client|unpause",       "6.2.0",   2, ADMIN | SESSION, NO_KEYS, local(Local::ClientUnpause)).dangerous(),

@@ -19,9 +19,9 @@ test: toolchain servers clients ## all tests, against real servers and client li
 	cargo test --locked
 	perf/instructions
 
-suite: toolchain servers $(VENV)/.suite ## redis-py's own tests through the proxy: what fails must be on the list
+suite: toolchain servers $(VENV)/bin/pip ## own tests of redis-py, huey, rq, django-redis through the proxy (SUITES="rq huey")
 	cargo build --release --locked
-	$(VENV)/bin/python tests/clients/redis_py_suite/run
+	$(VENV)/bin/python tests/clients/suites/run $(SUITES)
 
 sim: toolchain ## the relay under seeded simulation: SEEDS=5000 fresh ones, or SEED=n once more
 	SEEDS=$(or $(SEEDS),5000) cargo test --locked --lib finds_no_wrong_reply -- --nocapture
@@ -67,10 +67,6 @@ $(VENV)/bin/pip:
 	python3 -m venv $(VENV)
 
 $(VENV)/.clients: tests/clients/requirements.txt | $(VENV)/bin/pip
-	$(VENV)/bin/pip install --quiet --requirement $<
-	@touch $@
-
-$(VENV)/.suite: tests/clients/redis_py_suite/requirements.txt | $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet --requirement $<
 	@touch $@
 

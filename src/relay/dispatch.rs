@@ -70,7 +70,7 @@ impl Relay {
         if !command.arity_ok(request.len()) {
             return self.reject_arity(id, command, now);
         }
-        if hears_pushes && let Some(outcome) = self.mind_pushes(id, command) {
+        if hears_pushes && let Some(outcome) = self.mind_pushes(id, command, request) {
             return outcome;
         }
         if command.dangerous

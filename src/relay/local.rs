@@ -92,13 +92,6 @@ impl Relay {
     }
 
     fn ping(&mut self, id: ClientId, request: &Request<'_>) {
-        if request.len() <= 2 && self.client(id).is_some_and(|client| client.is_confined()) {
-            return self.answer(id, |out| {
-                encode::array_header(out, 2);
-                encode::bulk(out, b"pong");
-                encode::bulk(out, request.get(1).unwrap_or_default());
-            });
-        }
         match request.len() {
             1 => self.answer(id, |out| encode::simple(out, "PONG")),
             2 => self.answer(id, |out| encode::bulk(out, request.arg(1))),

@@ -18,7 +18,8 @@ use crate::relay::client::{Phase, Stall};
 use crate::relay::dispatch::Outcome;
 use crate::relay::plants::{Plant, planted};
 use crate::relay::topics::TopicId;
-use crate::resp::Protocol;
+use crate::resp::args::Request;
+use crate::resp::{Protocol, encode};
 use crate::stats::cells::PoolMetric;
 
 impl Relay {
@@ -70,13 +71,32 @@ impl Relay {
         self.check_output(id);
     }
 
-    /// What a client that hears pushes may not ask, or not yet.
+    /// What a client that hears pushes may not ask, or not yet, or is answered in another form.
     #[cold]
-    pub(super) fn mind_pushes(&mut self, id: ClientId, command: &Command) -> Option<Outcome> {
-        match self.is_kept_from(id, command) {
-            true => Some(Outcome::Done),
-            false => self.keeps_version(id, command).then_some(Outcome::Postponed),
+    pub(super) fn mind_pushes(
+        &mut self,
+        id: ClientId,
+        command: &Command,
+        request: &Request<'_>,
+    ) -> Option<Outcome> {
+        if self.is_kept_from(id, command) || self.is_confined_ping(id, command, request) {
+            return Some(Outcome::Done);
         }
+        self.keeps_version(id, command).then_some(Outcome::Postponed)
+    }
+
+    /// PING of a client that may only subscribe, answered in the form of a message.
+    fn is_confined_ping(&mut self, id: ClientId, command: &Command, request: &Request<'_>) -> bool {
+        let pings = matches!(command.run, Run::Local(Local::Ping)) && request.len() <= 2;
+        let confined = pings && self.client(id).is_some_and(|client| client.is_confined());
+        if confined {
+            self.answer(id, |out| {
+                encode::array_header(out, 2);
+                encode::bulk(out, b"pong");
+                encode::bulk(out, request.get(1).unwrap_or_default());
+            });
+        }
+        confined
     }
 
     /// HELLO and RESET, whose place is behind all that is under way: what is heard in between is in

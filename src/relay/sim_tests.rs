@@ -402,9 +402,9 @@ fn the_simulation_finds_planted_bugs() {
         Plant::OvertakeReplies,
     ] {
         plants::plant(Some(bug));
-        let found = (0..300).find(|seed| std::panic::catch_unwind(|| run(*seed)).is_err());
+        let found = (0..1000).find(|seed| std::panic::catch_unwind(|| run(*seed)).is_err());
         plants::plant(None);
         println!("{bug:?} was found by seed {found:?}");
-        assert!(found.is_some(), "{bug:?} was not found by 300 seeds");
+        assert!(found.is_some(), "{bug:?} was not found by 1000 seeds");
     }
 }

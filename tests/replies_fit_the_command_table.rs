@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use corelay::command::model::{Command, Family, Run};
+use corelay::command::model::{Command, Family, Run, Special};
 use corelay::command::shape::Kinds;
 use corelay::command::{all, by_name};
 use corelay::resp::encode;
@@ -215,12 +215,15 @@ fn what_may_be_anything_is_a_script_or_too_new_to_be_known() {
 }
 
 /// All lines that a shard may be asked for. (A transaction is one block of several replies, whose
-/// shape has a check of its own.)
+/// shape has a check of its own; who subscribes has a lane of its own, whose frames are no replies.)
 fn lines() -> impl Iterator<Item = &'static Command> {
     all()
         .flat_map(|command| std::iter::once(command).chain(command.subcommands))
         .filter(|command| command.subcommands.is_empty() && command.family != Family::Transactions)
         .filter(|command| {
-            command.name == "info" || !matches!(command.run, Run::Local(_) | Run::Refuse(_))
+            let subscribes =
+                matches!(command.run, Run::Special(Special::Subscribe(_) | Special::Unsubscribe(_)));
+            command.name == "info"
+                || !(subscribes || matches!(command.run, Run::Local(_) | Run::Refuse(_)))
         })
 }

@@ -221,8 +221,10 @@ fn lines() -> impl Iterator<Item = &'static Command> {
         .flat_map(|command| std::iter::once(command).chain(command.subcommands))
         .filter(|command| command.subcommands.is_empty() && command.family != Family::Transactions)
         .filter(|command| {
-            let subscribes =
-                matches!(command.run, Run::Special(Special::Subscribe(_) | Special::Unsubscribe(_)));
+            let subscribes = matches!(
+                command.run,
+                Run::Special(Special::Subscribe(_) | Special::Unsubscribe(_))
+            );
             command.name == "info"
                 || !(subscribes || matches!(command.run, Run::Local(_) | Run::Refuse(_)))
         })

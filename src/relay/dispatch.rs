@@ -39,10 +39,10 @@ impl Relay {
     /// Takes in one request of an open client.
     #[inline]
     pub(super) fn dispatch(&mut self, id: ClientId, request: &Request<'_>, now: Now) -> Outcome {
-        match self.clients.get(id.index, id.generation) {
-            Some(client) if client.tracks() => self.dispatch_tracked(id, request, now),
-            _ => self.take_in(id, request, now),
+        if self.tracks && self.client(id).is_some_and(|client| client.tracks()) {
+            return self.dispatch_tracked(id, request, now);
         }
+        self.take_in(id, request, now)
     }
 
     #[inline]

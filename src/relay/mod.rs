@@ -241,6 +241,8 @@ pub struct Relay {
     /// Each request is looked at before it is taken in: some pool is paused or reads from replicas,
     /// or somebody monitors.
     overseen: bool,
+    /// Some client here tracks (CLIENT TRACKING).
+    tracks: bool,
     /// When the first pause of a pool ends, `Now::mono_us`.
     pauses_end_us: u64,
     /// Clients here that monitor, and other cores that have such clients.
@@ -321,6 +323,7 @@ impl Relay {
             scripts: Scripts::default(),
             queries: VecDeque::new(),
             overseen: reads_replicas,
+            tracks: false,
             pauses_end_us: u64::MAX,
             monitors: Vec::new(),
             viewers: Vec::new(),

@@ -298,6 +298,7 @@ impl Relay {
     }
 
     pub(super) fn count_tracking(&mut self, pool: PoolId) {
+        self.tracks = self.pools.iter().any(|pool| pool.tracking.clients > 0);
         let table = &self.pools[pool.index()].tracking;
         self.stats.pool(pool, PoolMetric::TrackingClients).set(table.clients as u64);
         self.stats.pool(pool, PoolMetric::TrackedKeys).set(table.count as u64);

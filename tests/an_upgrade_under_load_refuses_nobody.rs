@@ -6,14 +6,18 @@
 
 mod support;
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
+use support::proxy::binary;
 use support::{
     Checking, Clients, Options, PATIENCE, Port, Process, Proxy, Redis, Stack, Stopwatch, Threads,
     Wire, holds_for, note, wait_until,
@@ -323,6 +327,43 @@ fn what_keeps_it_from_taking_over_is_said_in_one_line() {
     said_once(&stack, &["there is no such socket", "does corelay run"]);
     stack.proxy.edit(|text| text.replace("handover_socket", "#"));
     said_once(&stack, &["corelay.toml: proxy.handover_socket: it is not set"]);
+}
+
+/// Runs this program as user 65534, and ends it if it takes over.
+fn by_nobody(program: &Path, args: &[&str]) -> std::io::Result<Output> {
+    let user = ["20", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    Command::new("timeout").args(user).arg(program).args(args).output()
+}
+
+#[test]
+fn another_user_gets_no_listener() {
+    let (mut stack, directory) = start(1, on("1"));
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    // Where that user can reach everything.
+    let (program, config) = (directory.path().join("corelay"), directory.path().join("c.toml"));
+    std::fs::copy(binary(), &program).unwrap();
+    std::fs::copy(stack.proxy.directory().join("corelay.toml"), &config).unwrap();
+    [directory.path(), &program].into_iter().for_each(|path| mode(path, 0o755));
+    mode(&config, 0o644);
+    let can = by_nobody(&program, &["--version"]);
+    if !can.as_ref().is_ok_and(|output| output.status.success()) {
+        return support::root::skip(&format!("no program can be run as another user: {can:?}"));
+    }
+    let socket = directory.path().join("handover.sock");
+    for (its_mode, told) in [
+        (0o600, "permission denied: run it as the user of the process that runs, or root"),
+        (0o666, "refused: user 65534 asks, and this process runs as user 0: run it as that user"),
+    ] {
+        mode(&socket, its_mode);
+        let config = config.to_str().unwrap();
+        let output = by_nobody(&program, &["run", "--take-over", "-c", config]).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains(told), "{output:?}");
+    }
+    assert_eq!(stack.proxy.log().matches("user 65534 asks").count(), 1);
+    ends(stack.proxy.upgrade(), SOON);
 }
 
 #[test]

@@ -262,7 +262,7 @@ pub const DRAIN_MS: u64 = 10_000;
 /// The last part of that time, ms (half of it at most): nothing more is taken in, and each client is
 /// closed when it has its replies. Longer than `timeout_ms` by default, and a goodbye.
 pub const DISMISSAL_MS: u64 = 3_000;
-/// The same after another process has taken over: nobody waits for the end.
+/// As `DRAIN_MS`, after another process has taken over: nobody waits for the end.
 pub const HANDOVER_GRACE_MS: u64 = 600_000;
 /// A process that takes over has to serve so long after it has asked, ms; then it is given up.
 pub const HANDOVER_MAX_MS: u64 = 30_000;

@@ -13,7 +13,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -24,10 +23,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle as Task;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::listener::{self, Next, Stop, Stopped};
+use super::listener::{self, Next, PortHandle, Stopped};
 use super::reload::Reloads;
 use super::state::ControlState;
 use super::switchover::Switchovers;
@@ -64,63 +63,24 @@ const INDEX: &str = "corelay admin port\n\
     /switchover  the switchover under way, or the last, as json\n\
     /reload    what became of the last reload of the configuration, as json\n";
 
-/// Ends the port when dropped.
-#[derive(Debug)]
-#[must_use = "the port is closed when this is dropped"]
-pub struct AdminHandle {
-    pub local_addr: SocketAddr,
-    stop: Option<Stop>,
-    thread: Option<JoinHandle<()>>,
-}
-
 /// Serves on a thread of its own.
 pub fn start(
     listener: StdListener,
     state: Arc<ControlState>,
     deeds: Deeds,
-) -> io::Result<AdminHandle> {
-    listener.set_nonblocking(true)?;
-    let local_addr = listener.local_addr()?;
-    let (stop, stopped) = listener::stop();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let run = move || {
-        let log = state.log.clone();
-        if let Err(error) = runtime.block_on(serve(listener, state, deeds, stopped)) {
-            log.error("admin port: not served", &[("error", &error)]);
-        }
-    };
-    let thread = std::thread::Builder::new().name("corelay-admin".to_owned()).spawn(run)?;
-    Ok(AdminHandle { local_addr, stop: Some(stop), thread: Some(thread) })
-}
-
-impl AdminHandle {
-    /// Lets nobody in any more, and answers who is in; another process has the port.
-    pub fn close(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            stop.close();
-        }
-    }
-}
-
-impl Drop for AdminHandle {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has ended the process already.
-            let _ = thread.join();
-        }
-    }
+) -> io::Result<PortHandle> {
+    let serve = move |listener, stopped| serve(listener, state, deeds, stopped);
+    listener::serve("corelay-admin", listener, serve)
 }
 
 async fn serve(
-    listener: StdListener,
+    listener: TcpListener,
     state: Arc<ControlState>,
     deeds: Deeds,
     mut stopped: Stopped,
-) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+) {
     tokio::spawn(collect(state.clone()));
-    let mut connections: VecDeque<Task<()>> = VecDeque::new();
+    let mut connections: VecDeque<JoinHandle<()>> = VecDeque::new();
     loop {
         match stopped.or_accept(&listener).await {
             Next::Connection(stream, peer) => {
@@ -142,7 +102,7 @@ async fn serve(
                 sleep(ACCEPT_PAUSE).await;
             }
             Next::Close => break,
-            Next::End => return Ok(()),
+            Next::End => return,
         }
     }
     drop(listener);
@@ -150,7 +110,6 @@ async fn serve(
         // One that was aborted is over, too.
         let _ = connection.await;
     }
-    Ok(())
 }
 
 /// Keeps the windows of the latency quantiles turning.

@@ -60,7 +60,7 @@ fn listener() -> StdListener {
     listener::bind("admin_listen", "127.0.0.1:0".parse().unwrap()).unwrap()
 }
 
-fn serving(state: &Arc<ControlState>) -> AdminHandle {
+fn serving(state: &Arc<ControlState>) -> PortHandle {
     let publisher = Publisher::new(state.topology(), |_| ());
     let switchovers = Switchovers::new(state.clone(), publisher.clone());
     let load = Box::new(|| Err(vec![Complaint::of_file("f", "bad", "mend it")]));
@@ -87,7 +87,7 @@ fn exchange(address: SocketAddr, request: &[u8]) -> String {
     String::from_utf8(text).unwrap()
 }
 
-fn get(admin: &AdminHandle, path: &str) -> (u16, String) {
+fn get(admin: &PortHandle, path: &str) -> (u16, String) {
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
     let text = exchange(admin.local_addr, request.as_bytes());
     let (head, body) = text.split_once("\r\n\r\n").unwrap();

@@ -1,5 +1,5 @@
 //! Listening sockets of the control plane: bound before anything else starts, so that a wrong
-//! address is an error at boot, with its remedy; and stopped from outside.
+//! address is an error at boot, with its remedy; served on threads, and stopped from outside.
 //!
 //! Nothing here may shut a listening socket down: another process may have it, too, and is to go
 //! on. It is only closed.
@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::task::Poll;
+use std::thread::JoinHandle;
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
@@ -46,17 +47,36 @@ pub fn bind(key: &str, address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-/// Ends a thread that waits for connections: at once when it is dropped.
+/// A port that is served. Dropping it ends the thread at once.
 #[derive(Debug)]
-pub(super) struct Stop(oneshot::Sender<()>);
+#[must_use = "the port is closed when this is dropped"]
+pub struct PortHandle {
+    pub local_addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
 
-/// The thread's end of a [`Stop`].
+/// Tells the thread that it is to stop.
 #[derive(Debug)]
 pub(super) struct Stopped(oneshot::Receiver<()>);
 
-pub(super) fn stop() -> (Stop, Stopped) {
-    let (sender, receiver) = oneshot::channel();
-    (Stop(sender), Stopped(receiver))
+/// Serves on a thread of this name, with a runtime of its own.
+pub(super) fn serve<F: Future<Output = ()>>(
+    name: &str,
+    listener: TcpListener,
+    serve: impl FnOnce(tokio::net::TcpListener, Stopped) -> F + Send + 'static,
+) -> io::Result<PortHandle> {
+    listener.set_nonblocking(true)?;
+    let local_addr = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
+    let (stop, stopped) = oneshot::channel();
+    let run = move || runtime.block_on(serve(listener, Stopped(stopped)));
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
+    Ok(PortHandle { local_addr, stop: Some(stop), thread: Some(thread) })
 }
 
 /// What a port has to do next.
@@ -68,11 +88,21 @@ pub(super) enum Next {
     End,
 }
 
-impl Stop {
-    /// Closes the listener; what is under way is finished.
-    pub(super) fn close(self) {
+impl PortHandle {
+    /// Lets nobody in any more, and answers who is in; another process has the port.
+    pub fn close(&mut self) {
         // It fails only if the thread has ended already.
-        let _ = self.0.send(());
+        let _ = self.stop.take().map(|stop| stop.send(()));
+    }
+}
+
+impl Drop for PortHandle {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has ended the process already.
+            let _ = thread.join();
+        }
     }
 }
 

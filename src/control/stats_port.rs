@@ -5,14 +5,14 @@
 //! few more waiting. A reader that is slow delays the next one by that second, nothing else.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener as StdListener, TcpStream};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use super::listener::{self, Next, Stop, Stopped};
+use super::listener::{self, Next, PortHandle, Stopped};
 use super::state::ControlState;
 
 /// How long one connection may take to read its object.
@@ -22,57 +22,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that a client sent unasked and that are thrown away before the close.
 const UNASKED_BYTES: usize = 4096;
 
-/// Ends the port when dropped.
-#[derive(Debug)]
-#[must_use = "the port is closed when this is dropped"]
-pub struct StatsPortHandle {
-    pub local_addr: SocketAddr,
-    stop: Option<Stop>,
-    thread: Option<JoinHandle<()>>,
-}
-
 /// Serves on a thread of its own.
-pub fn start(listener: TcpListener, state: Arc<ControlState>) -> io::Result<StatsPortHandle> {
-    listener.set_nonblocking(true)?;
-    let local_addr = listener.local_addr()?;
-    let (stop, stopped) = listener::stop();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let run = move || {
-        if let Err(error) = runtime.block_on(serve(listener, &state, stopped)) {
-            state.log.error("stats port: not served", &[("error", &error)]);
-        }
-    };
-    let thread = std::thread::Builder::new().name("corelay-stats".to_owned()).spawn(run)?;
-    Ok(StatsPortHandle { local_addr, stop: Some(stop), thread: Some(thread) })
-}
-
-impl StatsPortHandle {
-    /// Lets nobody in any more; another process has the port.
-    pub fn close(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            stop.close();
-        }
-    }
-}
-
-impl Drop for StatsPortHandle {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has ended the process already.
-            let _ = thread.join();
-        }
-    }
+pub fn start(listener: StdListener, state: Arc<ControlState>) -> io::Result<PortHandle> {
+    listener::serve("corelay-stats", listener, |listener, stopped| serve(listener, state, stopped))
 }
 
 /// The runtime waits for connections and for the end; who has come is served by blocking calls, one
 /// after the other.
-async fn serve(
-    listener: TcpListener,
-    state: &ControlState,
-    mut stopped: Stopped,
-) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+async fn serve(listener: TcpListener, state: Arc<ControlState>, mut stopped: Stopped) {
     loop {
         match stopped.or_accept(&listener).await {
             Next::Connection(stream, _) => {
@@ -86,7 +43,7 @@ async fn serve(
                 state.log.warn("stats port: accept failed", &[("error", &error)]);
                 sleep(ACCEPT_PAUSE).await;
             }
-            Next::Close | Next::End => return Ok(()),
+            Next::Close | Next::End => return,
         }
     }
 }

@@ -24,22 +24,21 @@ pub const DESCRIPTORS_EACH: usize = 64;
 const MESSAGE_BYTES_MAX: usize = 4096;
 /// Connections that wait to be accepted: one at a time is served, others are told so.
 const BACKLOG: i32 = 8;
+/// Whether somebody listens shows at once, unless more wait than that.
+const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// A connection to another process.
 #[derive(Debug)]
 pub struct Line(OwnedFd);
 
-/// Who is at the other end, as the kernel says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Of who has connected, or has begun to listen; 0 if it is not visible from here.
-    pub pid: i32,
-    pub uid: u32,
-}
-
 /// The user of this process.
 pub fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// Whether the listeners may go to a process of this user, or come from one: it is ours, or root.
+pub fn is_trusted(uid: u32) -> bool {
+    uid == 0 || uid == own_uid()
 }
 
 /// Listens at `path`, for this user and root only. Takes the place of a file that nobody listens
@@ -50,7 +49,7 @@ pub fn listen(path: &Path) -> io::Result<OwnedFd> {
             let why = "something that is not a socket is there; remove it or choose another path";
             return Err(io::Error::other(why));
         }
-        match Line::connect(path) {
+        match Line::connect(path, LOOK_MAX) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path)?;
             }
@@ -101,13 +100,18 @@ pub fn distinct<T>(all: Vec<T>, socket: impl Fn(&T) -> &OwnedFd) -> io::Result<V
 }
 
 impl Line {
-    pub fn connect(path: &Path) -> io::Result<Line> {
+    /// Connects; that, and each `send` and `receive` from then on, takes `patience` at most.
+    pub fn connect(path: &Path, patience: Duration) -> io::Result<Line> {
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
-        socket.connect(&SockAddr::unix(path)?)?;
-        Ok(Line(socket.into()))
+        let line = Line(socket.into());
+        // On Linux it bounds connect(2), too, which waits for a place in the queue.
+        line.set_patience(patience)?;
+        SockRef::from(&line.0).connect(&SockAddr::unix(path)?)?;
+        Ok(line)
     }
 
-    pub fn peer(&self) -> io::Result<Peer> {
+    /// The user at the other end, as the kernel says: of who has connected, or has begun to listen.
+    pub fn peer_uid(&self) -> io::Result<u32> {
         let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
         let mut length = size_of::<libc::ucred>() as libc::socklen_t;
         // SAFETY: both pointers are to locals of the right types, which outlive the call.
@@ -121,7 +125,7 @@ impl Line {
             )
         };
         match result {
-            0 => Ok(Peer { pid: peer.pid, uid: peer.uid }),
+            0 => Ok(peer.uid),
             _ => Err(io::Error::last_os_error()),
         }
     }
@@ -187,9 +191,9 @@ mod tests {
 
     fn pair(path: &Path) -> (OwnedFd, Line, Line) {
         let listener = listen(path).unwrap();
-        let ours = Line::connect(path).unwrap();
+        let ours = Line::connect(path, SOON).unwrap();
         let theirs = accept(&listener, Some(SOON)).unwrap().unwrap();
-        [&ours, &theirs].into_iter().for_each(|line| line.set_patience(SOON).unwrap());
+        theirs.set_patience(SOON).unwrap();
         (listener, ours, theirs)
     }
 
@@ -209,8 +213,7 @@ mod tests {
         near.read_exact(&mut text).unwrap();
         assert_eq!(&text, b"hello");
         assert_eq!(theirs.receive().unwrap().0, b"second");
-        let of_us = Peer { pid: std::process::id() as i32, uid: own_uid() };
-        assert_eq!((ours.peer().unwrap(), theirs.peer().unwrap()), (of_us, of_us));
+        assert_eq!((ours.peer_uid().unwrap(), theirs.peer_uid().unwrap()), (own_uid(), own_uid()));
         drop(ours);
         let gone = theirs.receive().unwrap_err();
         assert_eq!(gone.kind(), io::ErrorKind::UnexpectedEof);
@@ -248,6 +251,23 @@ mod tests {
         std::fs::write(&file, "precious").unwrap();
         assert!(listen(&file).unwrap_err().to_string().contains("not a socket"));
         assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn only_this_user_and_root_are_trusted() {
+        assert!(is_trusted(0) && is_trusted(own_uid()));
+        assert!(!is_trusted(own_uid() + 1) && !is_trusted(u32::MAX));
+    }
+
+    #[test]
+    fn who_does_not_accept_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("h.sock");
+        let _listener = listen(&path).unwrap();
+        let patience = Duration::from_millis(20);
+        let lines: io::Result<Vec<Line>> =
+            (0..BACKLOG + 2).map(|_| Line::connect(&path, patience)).collect();
+        assert!(is_timeout(&lines.unwrap_err()));
     }
 
     #[test]

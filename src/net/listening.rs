@@ -122,3 +122,50 @@ impl Drop for Wake {
         drop(unsafe { Box::from_raw(self.count) });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::net::event::Event;
+    use crate::net::features::Features;
+    use crate::net::ring::Patience;
+
+    /// Whether a connection is accepted by this ring within about 50 ms.
+    fn accepts(sockets: &mut Sockets) -> bool {
+        (0..5).any(|_| {
+            sockets.enter(Patience { max_us: 10_000, events: 1, gather_us: 0 }).unwrap();
+            let mut found = false;
+            while let Some(event) = sockets.next_event() {
+                found |= matches!(event, Event::Accepted { .. });
+            }
+            found
+        })
+    }
+
+    #[test]
+    fn who_was_announced_to_a_ring_that_gives_up_is_found_by_the_other() {
+        for features in [Features::ALL, Features::PLAIN] {
+            for _ in 0..3 {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let address = listener.local_addr().unwrap();
+                let [mut one, mut other] = [(), ()].map(|()| {
+                    let mut sockets = Sockets::new(features).unwrap();
+                    let id = sockets.add_listener(listener.try_clone().unwrap().into());
+                    sockets.accept(id);
+                    assert!(!accepts(&mut sockets));
+                    (sockets, id)
+                });
+                // The kernel tells the first.
+                let _client = TcpStream::connect(address).unwrap();
+                one.0.stop_accepting(one.1);
+                if !accepts(&mut one.0) {
+                    other.0.accept_anew(other.1);
+                    assert!(accepts(&mut other.0), "{features}");
+                }
+                assert!(!one.0.is_accepting());
+            }
+        }
+    }
+}

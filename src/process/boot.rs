@@ -13,14 +13,15 @@ use super::handover::take::TakeOver;
 use super::{Call, Proxy, Start, notify, report};
 use crate::base::limits::{CONTROL_DESCRIPTORS, CORE_DESCRIPTORS_MIN, DESCRIPTORS_MIN};
 use crate::config::model::Config;
-use crate::control::admin::{self, AdminHandle, Deeds};
+use crate::control::admin::{self, Deeds};
+use crate::control::listener::PortHandle;
 use crate::control::publisher::Publisher;
 use crate::control::reload::{self, Source};
 use crate::control::replicas::{self, ReplicasHandle};
 use crate::control::resolver;
 use crate::control::sentinel::{self, Suspicions, WatchHandle};
 use crate::control::state::ControlState;
-use crate::control::stats_port::{self, StatsPortHandle};
+use crate::control::stats_port;
 use crate::control::switchover::Switchovers;
 use crate::log::{self, Logger};
 use crate::mailbox::{Letter, Mailbox, MailboxSender, mailbox};
@@ -93,7 +94,8 @@ pub(super) fn boot(
     let (admin, stats_port) = serve_ports(&mut openings, &state, deeds)?;
     openings.tune(&config, &logger);
     let handover = openings.handover.take();
-    openings.open(&mailboxes, &state)?;
+    openings.open(before.as_ref(), &mailboxes, &state)?;
+    book.end();
     log_start(&logger, &config);
     notify::serving(&logger);
     if let Some(before) = before {
@@ -120,7 +122,7 @@ pub(super) fn boot(
     })
 }
 
-type Ports = (Option<AdminHandle>, Option<StatsPortHandle>);
+type Ports = (Option<PortHandle>, Option<PortHandle>);
 
 fn serve_ports(
     openings: &mut Openings,

@@ -79,7 +79,8 @@ impl Openings {
         Ok(Openings { pools, admin, stats, handover, taken })
     }
 
-    /// A second descriptor of each, if another process may ever ask for them.
+    /// A second descriptor of each, if another process may ever ask for them. Nothing else can be
+    /// begun before `Book::end` says that they are open.
     pub(super) fn book(&self, config: &Config) -> io::Result<Book> {
         let mut kept = Vec::new();
         if let (Some(socket), Some(path)) = (&self.handover, &config.proxy.handover_socket) {
@@ -95,16 +96,18 @@ impl Openings {
                 kept.push(Kept { place, socket: port.try_clone()?.into() });
             }
         }
-        let pages = Pages { is_kept: self.handover.is_some(), kept, busy: None };
+        let pages = Pages { is_kept: self.handover.is_some(), kept, busy: Some(STARTS) };
         Ok(Book(Arc::new(ShardedLock::new(pages))))
     }
 
     /// Lets clients in on all cores, and waits until it is so.
     pub(super) fn open(
         self,
+        before: Option<&TakeOver>,
         mailboxes: &[MailboxSender],
         state: &ControlState,
     ) -> Result<(), Vec<String>> {
+        before.map_or(Ok(()), TakeOver::may_open).map_err(|why| vec![why])?;
         let expected = self.pools.iter().map(Vec::len).sum::<usize>() as u64;
         let late = open_doors(mailboxes, self.pools);
         if !late.is_empty() {
@@ -204,7 +207,9 @@ struct Pages {
     busy: Option<&'static str>,
 }
 
-/// What keeps everything else from beginning for good.
+/// What keeps everything else from beginning until the doors are open …
+const STARTS: &str = "this process is only starting";
+/// … and for good.
 const ENDS: &str = "this process is ending, or was taken over";
 
 impl Book {
@@ -308,5 +313,31 @@ impl Doors for MoreDoors {
         }
         self.book.end();
         late
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thing_is_done_at_a_time_and_nothing_before_the_start_or_behind_the_end() {
+        let openings = Openings {
+            pools: Vec::new(),
+            admin: None,
+            stats: None,
+            handover: None,
+            taken: Vec::new(),
+        };
+        let book = openings.book(&crate::config::sample::config(&[("cache", &["s1"])])).unwrap();
+        assert_eq!(book.begin("a reload"), Err(STARTS));
+        book.end();
+        assert_eq!(book.begin("a reload"), Ok(()));
+        assert_eq!(book.begin("a handover"), Err("a reload"));
+        book.end();
+        assert_eq!(book.begin("a handover"), Ok(()));
+        book.close();
+        book.end();
+        assert_eq!(book.begin("a reload"), Err(ENDS));
     }
 }

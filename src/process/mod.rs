@@ -26,12 +26,11 @@ use signal_hook::iterator::Signals;
 use self::doors::Book;
 use crate::base::limits::DRAIN_MS;
 use crate::config::model::{Config, LogLevel};
-use crate::control::admin::AdminHandle;
+use crate::control::listener::PortHandle;
 use crate::control::reload::{Reloads, Source};
 use crate::control::replicas::ReplicasHandle;
 use crate::control::sentinel::WatchHandle;
 use crate::control::state::ControlState;
-use crate::control::stats_port::StatsPortHandle;
 use crate::log::Logger;
 use crate::mailbox::{Letter, MailboxSender};
 use crate::reactor::CoreHandle;
@@ -45,8 +44,8 @@ struct Proxy {
     reloads: Reloads,
     book: Book,
     giver: Option<JoinHandle<()>>,
-    admin: Option<AdminHandle>,
-    stats_port: Option<StatsPortHandle>,
+    admin: Option<PortHandle>,
+    stats_port: Option<PortHandle>,
     // Kept for their threads: dropping a handle ends its thread.
     _watch: Option<WatchHandle>,
     _replicas: Option<ReplicasHandle>,
@@ -209,8 +208,8 @@ impl Proxy {
             &[("to_pid", &pid), ("for_ms_at_most", &handover::shown(grace_ms))],
         );
         // Not shut down: the other process has them, too.
-        self.admin.as_mut().map(AdminHandle::close);
-        self.stats_port.as_mut().map(StatsPortHandle::close);
+        let ports = [&mut self.admin, &mut self.stats_port];
+        ports.into_iter().flatten().for_each(PortHandle::close);
         self.end_by(&Letter::Drain { grace_ms: grace_ms.unwrap_or(u64::MAX) }, "draining");
         // It tells the other process that the cores have closed, which is soon, before we may end.
         if let Some(giver) = self.giver.take() {

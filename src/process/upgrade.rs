@@ -47,14 +47,11 @@ fn wait(mut child: Child) -> Result<String, String> {
     Err(format!("the new process has ended before it served ({how}), and has said why"))
 }
 
-/// Called by the new process: it serves.
-pub(super) fn tell(before: u32, grace: &str) {
+/// Called by the new process: it serves, and this is known of the one before.
+pub(super) fn tell(before: &str) {
     let own = std::process::id();
     let mut stdout = std::io::stdout().lock();
     // Nobody need be there to hear it.
-    let _ = writeln!(
-        stdout,
-        "process {own} serves; {before} serves who is connected to it, for at most {grace} ms"
-    );
+    let _ = writeln!(stdout, "process {own} serves; {before}");
     let _ = stdout.flush();
 }

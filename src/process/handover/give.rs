@@ -12,14 +12,15 @@ use super::{VERSION, Word, hear, say};
 use crate::base::limits::HANDOVER_MAX_MS;
 use crate::control::state::ControlState;
 use crate::mailbox::MailboxSender;
-use crate::net::handover::{DESCRIPTORS_EACH, Line, accept, is_timeout, own_uid};
+use crate::net::handover::{DESCRIPTORS_EACH, Line, accept, is_timeout, is_trusted, own_uid};
 use crate::process::Call;
 use crate::process::doors::{Book, Kept, accept_anew};
 use crate::reactor::balance::Balance;
 
 /// A word that does not come within this time does not come.
 const WORD_MAX: Duration = Duration::from_secs(2);
-/// While one takes over: how often others are told that they come too late.
+/// While one takes over: how often others are told that they come too late. A word of who may not ask
+/// is waited for so long.
 const LOOK: Duration = Duration::from_millis(20);
 /// How often it is looked whether the cores have closed their doors.
 const LOOK_AT_CORES: Duration = Duration::from_millis(1);
@@ -123,8 +124,10 @@ impl Giver {
     fn asked_by(&self, line: &Line) -> Result<u32, String> {
         let told = |error: io::Error| error.to_string();
         line.set_patience(WORD_MAX).map_err(told)?;
-        let uid = line.peer().map_err(told)?.uid;
-        if uid != 0 && uid != own_uid() {
+        let uid = line.peer_uid().map_err(told)?;
+        if !is_trusted(uid) {
+            // What it has said is read, or the kernel would throw the refusal away.
+            let _ = line.set_patience(LOOK).and_then(|()| hear(line));
             let own = own_uid();
             return Err(format!(
                 "user {uid} asks, and this process runs as user {own}: run it as that user or root"

@@ -9,13 +9,15 @@ use super::{Place, Role, VERSION, Word, hear, say, shown};
 use crate::config::model::{Config, Listen};
 use crate::log::Logger;
 use crate::mailbox::MailboxSender;
-use crate::net::handover::{Line, own_uid};
+use crate::net::handover::{Line, is_trusted, own_uid};
 use crate::net::listen::{self, Listener};
 use crate::process::doors::accept_anew;
 use crate::process::upgrade;
 
 /// The other process answers at once, unless it is stuck.
 const WORD_MAX: Duration = Duration::from_secs(5);
+/// A word that is there is heard within this time.
+const LOOK: Duration = Duration::from_millis(1);
 /// More sockets than any configuration has.
 const SOCKETS_MAX: usize = 1 << 16;
 
@@ -57,9 +59,8 @@ impl TakeOver {
             }
             _ => format!("the process there is not understood: {error}"),
         };
-        line.set_patience(WORD_MAX).map_err(told)?;
-        let uid = line.peer().map_err(told)?.uid;
-        if uid != 0 && uid != own_uid() {
+        let uid = line.peer_uid().map_err(told)?;
+        if !is_trusted(uid) {
             return Err(format!(
                 "user {uid} listens there, and this process runs as user {}: run it as that user",
                 own_uid()
@@ -123,6 +124,22 @@ impl TakeOver {
         found.into_iter().map(|(_, socket)| socket).collect()
     }
 
+    /// Whether this process may open its doors: the other one may have given it up, and serves. (If
+    /// that one has gone, somebody has to.)
+    ///
+    /// # Errors
+    /// Why not, in one line.
+    pub(in crate::process) fn may_open(&self) -> Result<(), String> {
+        let told = |error: io::Error| error.to_string();
+        self.line.set_patience(LOOK).map_err(told)?;
+        let said = hear(&self.line);
+        self.line.set_patience(WORD_MAX).map_err(told)?;
+        match said {
+            Ok((Word::Refused(why), _)) => Err(format!("handover: the other process says: {why}")),
+            _ => Ok(()),
+        }
+    }
+
     /// The doors are open: the other process may end.
     pub(in crate::process) fn serving(self, mailboxes: &[MailboxSender], logger: &Logger) {
         let TakeOver { line, pid, sockets } = self;
@@ -132,15 +149,19 @@ impl TakeOver {
         for late in accept_anew(mailboxes) {
             logger.error("connections may wait unseen", &[("why", &late)]);
         }
-        let grace = match &answer {
-            Ok((Word::Yours { grace_ms }, _)) => shown(*grace_ms),
-            _ => "an unknown number of".to_owned(),
-        };
-        upgrade::tell(pid, &grace);
+        upgrade::tell(&match &answer {
+            Ok((Word::Yours { grace_ms: Some(grace_ms) }, _)) => {
+                format!("{pid} serves who is connected to it, for at most {grace_ms} ms")
+            }
+            Ok((Word::Yours { grace_ms: None }, _)) => {
+                format!("{pid} serves who is connected to it, until they leave")
+            }
+            _ => format!("{pid} has not answered: see the log"),
+        });
         match answer {
-            Ok((Word::Yours { .. }, _)) => logger.info(
+            Ok((Word::Yours { grace_ms }, _)) => logger.info(
                 "took over: the other process serves those who are connected to it",
-                &[("from_pid", &pid), ("for_ms_at_most", &grace)],
+                &[("from_pid", &pid), ("for_ms_at_most", &shown(grace_ms))],
             ),
             // It may have been told to end, or was killed meanwhile; it may also be too late.
             Ok((word, _)) => logger.error(
@@ -156,7 +177,7 @@ impl TakeOver {
 }
 
 fn connect(path: &Path) -> Result<Line, String> {
-    Line::connect(path).map_err(|error| {
+    Line::connect(path, WORD_MAX).map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::NotFound => {
                 "there is no such socket: does corelay run, with this handover_socket? If it does \
@@ -165,6 +186,7 @@ fn connect(path: &Path) -> Result<Line, String> {
             io::ErrorKind::ConnectionRefused => {
                 "nobody listens there: corelay does not run; start without --take-over"
             }
+            io::ErrorKind::WouldBlock => "the process there accepts nobody: it may be stuck",
             io::ErrorKind::PermissionDenied => {
                 "permission denied: run it as the user of the process that runs, or root"
             }
@@ -172,4 +194,30 @@ fn connect(path: &Path) -> Result<Line, String> {
         };
         remedy.to_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::handover::{accept, listen};
+
+    #[test]
+    fn who_was_given_up_opens_no_doors() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("h.sock");
+        let listener = listen(&path).unwrap();
+        let taking = || {
+            let line = Line::connect(&path, WORD_MAX).unwrap();
+            let theirs = accept(&listener, Some(WORD_MAX)).unwrap().unwrap();
+            (TakeOver { line, pid: 1, sockets: Vec::new() }, theirs)
+        };
+        let (awaited, theirs) = taking();
+        assert_eq!(awaited.may_open(), Ok(()));
+        say(&theirs, &Word::Refused("too late".to_owned()), &[]).unwrap();
+        drop(theirs);
+        assert!(awaited.may_open().unwrap_err().contains("too late"));
+        let (alone, theirs) = taking();
+        drop(theirs);
+        assert_eq!(alone.may_open(), Ok(()), "nobody else serves");
+    }
 }

@@ -15,6 +15,7 @@ use support::{Options, PATIENCE, Redis, Stack, Value, Wire, encode, wait_until};
 /// What is asked on the first connection, and how many frames come back for it; `!` is asked on
 /// another one, whose answer does not count.
 const CONVERSATION: &[(&str, usize)] = &[
+    ("WATCH watched", 1),
     ("SUBSCRIBE one", 1),
     ("! PUBLISH one hello", 1),
     ("! PUBLISH other hello", 0),
@@ -30,6 +31,8 @@ const CONVERSATION: &[(&str, usize)] = &[
     ("GET key", 1),
     ("SUBSCRIBE", 1),
     ("NOSUCH command", 1),
+    ("EXEC", 1),
+    ("! SET watched changed", 0),
     ("CLIENT GETNAME", 1),
     ("PUBLISH", 1),
     ("UNSUBSCRIBE two never", 2),
@@ -45,6 +48,8 @@ const CONVERSATION: &[(&str, usize)] = &[
     ("UNSUBSCRIBE", 1),
     ("GET key", 1),
     ("PING", 1),
+    ("MULTI", 1),
+    ("EXEC", 1),
     ("SSUBSCRIBE alone", 1),
     ("GET key", 1),
     ("SUNSUBSCRIBE alone", 1),

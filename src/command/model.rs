@@ -258,7 +258,7 @@ pub enum ClusterQuestion {
 /// Why a command is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Changes the state of the connection, which is shared (SYNC, CLIENT TRACKING …).
+    /// Changes the state of the connection, which is shared (SYNC, HIMPORT …).
     ConnectionState,
     /// Is about one redis-server, not about the data (SHUTDOWN, REPLICAOF, DEBUG, ACL …): to be
     /// asked of that server itself.

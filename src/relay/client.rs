@@ -76,9 +76,9 @@ pub(super) struct Client {
     pub(super) recent: Recent,
     /// Part of a long reply has been sent, and the rest has not come yet.
     pub(super) streaming: bool,
-    /// Pushes wait until all replies to come have left: it has not heard yet that it is subscribed.
+    /// Messages wait until all replies to come have left: it has not heard yet that it is subscribed.
     pub(super) unsaid: bool,
-    /// Pushes that could not go out at once: see `messages`.
+    /// Messages that could not go out at once: see `messages`.
     pub(super) pushes: Option<Box<Outbox>>,
     pub(super) subscriber: Option<Box<Subscriber>>,
     /// CLIENT TRACKING is on.
@@ -251,8 +251,8 @@ impl Client {
         self.subscriptions() != [0; 3]
     }
 
-    /// Frames may come to it that are no replies: see `messages`.
-    pub(super) fn hears_pushes(&self) -> bool {
+    /// Messages may come to it, in between its replies: see `messages`.
+    pub(super) fn hears_messages(&self) -> bool {
         self.subscriber.is_some()
     }
 

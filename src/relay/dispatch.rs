@@ -63,14 +63,14 @@ impl Relay {
             _ => return self.refuse(id, NOAUTH),
         };
         client.last_command = command.name;
-        let hears_pushes = client.hears_pushes();
+        let hears_messages = client.hears_messages();
         if !authenticated && !command.flags.contains(Flags::NO_AUTH) {
             return self.refuse(id, NOAUTH);
         }
         if !command.arity_ok(request.len()) {
             return self.reject_arity(id, command, now);
         }
-        if hears_pushes && let Some(outcome) = self.mind_pushes(id, command, request) {
+        if hears_messages && let Some(outcome) = self.mind_messages(id, command, now) {
             return outcome;
         }
         if command.dangerous

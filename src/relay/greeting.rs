@@ -134,10 +134,11 @@ fn number_left(watched: bool) -> u8 {
     if watched { ROLE_LEFT + 1 } else { ROLE_LEFT }
 }
 
-/// HELLO or AUTH, SELECT, the number of a private connection, what a tracker wants to hear, ROLE where the primary is watched and
-/// of a replica, a name for the redis-server's CLIENT LIST, and PING, whose answer is the last: so
-/// there is always one to wait for, and an error that the server says of its own accord (too many
-/// clients, protected mode) can not be taken for a client's reply. Gives their number.
+/// HELLO or AUTH, SELECT, the number of a private connection, what a tracker wants to hear, ROLE
+/// where the primary is watched and of a replica, a name for the redis-server's CLIENT LIST, and
+/// PING, whose answer is the last: so there is always one to wait for, and an error that the server
+/// says of its own accord (too many clients, protected mode) can not be taken for a client's reply.
+/// Gives their number.
 fn write(lane: &mut Lane, config: &PoolConfig, core: u16) -> u8 {
     let (watched, tracker) = (lane.is_watched(), lane.is_tracker());
     let database = lane.database_to_select();

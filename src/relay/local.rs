@@ -20,10 +20,11 @@ impl Relay {
         request: &Request<'_>,
         now: Now,
     ) {
-        let Some(protocol) = self.client(id).map(|client| client.protocol) else { return };
+        let Some(client) = self.client(id) else { return };
+        let (protocol, confined) = (client.protocol, client.is_confined());
         let encoder = Encoder::new(protocol);
         match local {
-            Local::Ping => self.ping(id, request),
+            Local::Ping => self.ping(id, confined, request),
             Local::Echo => self.answer(id, |out| encode::bulk(out, request.arg(1))),
             Local::Ok => self.answer(id, |out| encode::simple(out, "OK")),
             Local::OnOff => {
@@ -91,8 +92,14 @@ impl Relay {
         }
     }
 
-    fn ping(&mut self, id: ClientId, request: &Request<'_>) {
+    /// Who may only subscribe hears the answer in the form of a message.
+    fn ping(&mut self, id: ClientId, confined: bool, request: &Request<'_>) {
         match request.len() {
+            1 | 2 if confined => self.answer(id, |out| {
+                encode::array_header(out, 2);
+                encode::bulk(out, b"pong");
+                encode::bulk(out, request.get(1).unwrap_or_default());
+            }),
             1 => self.answer(id, |out| encode::simple(out, "PONG")),
             2 => self.answer(id, |out| encode::bulk(out, request.arg(1))),
             _ => {

@@ -1,16 +1,18 @@
 //! Pushes: what clients hear that is no reply. Messages come from a lane that subscribes, and go to
 //! the clients that listen.
 //!
-//! [`Relay::put_push`] is the one way in which a client gets a push. It goes between two replies: at
-//! once, but behind the rest of a long reply that is under way (`Client::streaming`), and behind
-//! the answer that tells the client that pushes may come (`Client::unsaid`). Those that wait do so in
-//! `Client::pushes`, in their order, and leave by [`Relay::send_pushes`]. They are bounded as replies
-//! are: a client that does not read what it has is closed. HELLO and RESET of a client that may hear
-//! one (`Client::hears_pushes`) wait until all replies before them have left
+//! [`Relay::put_push`] is the one way in which a client gets a message (an invalidation has its own,
+//! behind all replies to come: see `tracking`). It goes between two replies: at once, but behind the
+//! rest of a long reply that is under way (`Client::streaming`), and behind the answer that tells the
+//! client that messages may come (`Client::unsaid`). Those that wait do so in `Client::pushes`, in
+//! their order, and leave by [`Relay::send_pushes`]. They are bounded as replies are: a client that
+//! does not read what it has is closed. HELLO and RESET of a client that may hear one
+//! (`Client::hears_messages`) wait until all replies before them have left
 //! ([`Relay::keeps_version`]): so none comes in another version than its client knows of.
 
 use crate::base::ids::ClientId;
 use crate::base::limits::PASS_ON_BYTES;
+use crate::base::time::Now;
 use crate::command::model::{Command, Local, Run};
 use crate::relay::Relay;
 use crate::relay::api::Dirty;
@@ -18,8 +20,7 @@ use crate::relay::client::{Phase, Stall};
 use crate::relay::dispatch::Outcome;
 use crate::relay::plants::{Plant, planted};
 use crate::relay::topics::TopicId;
-use crate::resp::args::Request;
-use crate::resp::{Protocol, encode};
+use crate::resp::Protocol;
 use crate::stats::cells::PoolMetric;
 
 impl Relay {
@@ -37,7 +38,7 @@ impl Relay {
         }
     }
 
-    /// A push for one client: a whole frame as RESP2 writes it, an array, which is a push in RESP3.
+    /// A message for one client: a whole frame as RESP2 writes it, an array, which is a push in RESP3.
     pub(super) fn put_push(&mut self, id: ClientId, frame: &[u8]) {
         let over_budget = self.is_over_budget();
         let Some(client) = self.clients.get_mut(id.index, id.generation) else { return };
@@ -71,32 +72,18 @@ impl Relay {
         self.check_output(id);
     }
 
-    /// What a client that hears pushes may not ask, or not yet, or is answered in another form.
+    /// What a client that hears messages may not ask, or not yet.
     #[cold]
-    pub(super) fn mind_pushes(
+    pub(super) fn mind_messages(
         &mut self,
         id: ClientId,
         command: &Command,
-        request: &Request<'_>,
+        now: Now,
     ) -> Option<Outcome> {
-        if self.is_kept_from(id, command) || self.is_confined_ping(id, command, request) {
-            return Some(Outcome::Done);
+        match self.is_kept_from(id, command, now) {
+            true => Some(Outcome::Done),
+            false => self.keeps_version(id, command).then_some(Outcome::Postponed),
         }
-        self.keeps_version(id, command).then_some(Outcome::Postponed)
-    }
-
-    /// PING of a client that may only subscribe, answered in the form of a message.
-    fn is_confined_ping(&mut self, id: ClientId, command: &Command, request: &Request<'_>) -> bool {
-        let pings = matches!(command.run, Run::Local(Local::Ping)) && request.len() <= 2;
-        let confined = pings && self.client(id).is_some_and(|client| client.is_confined());
-        if confined {
-            self.answer(id, |out| {
-                encode::array_header(out, 2);
-                encode::bulk(out, b"pong");
-                encode::bulk(out, request.get(1).unwrap_or_default());
-            });
-        }
-        confined
     }
 
     /// HELLO and RESET, whose place is behind all that is under way: what is heard in between is in

@@ -120,8 +120,8 @@ impl Order {
         seq
     }
 
-    /// As [`push`](Order::push), of what answers no request: CLIENT REPLY neither mutes it nor is spent
-    /// by it.
+    /// As [`push`](Order::push), of what answers no request: CLIENT REPLY neither mutes it nor is
+    /// spent by it.
     pub(super) fn push_unasked(&mut self, rings: &mut Rings) -> u32 {
         let replies = std::mem::take(&mut self.replies);
         let seq = self.push(rings);

@@ -4,7 +4,7 @@
 //! clients (see `cores`), and the parts are put together. Who is subscribed by another proxy, or
 //! without one, is not in it.
 
-use ahash::AHashMap;
+use ahash::AHashSet;
 
 use crate::base::ids::ClientId;
 use crate::base::time::Now;
@@ -93,9 +93,9 @@ pub(super) fn merge(deed: Deed, parts: &[Vec<u8>], out: &mut Vec<u8>) {
         return;
     }
     // The same channel may have listeners on several cores.
-    let mut seen = AHashMap::new();
+    let mut seen = AHashSet::new();
     let names = parts.into_iter().flatten();
-    let names: Vec<&[u8]> = names.filter(|name| seen.insert(*name, ()).is_none()).collect();
+    let names: Vec<&[u8]> = names.filter(|name| seen.insert(*name)).collect();
     if deed == Deed::Numpat {
         return encode::integer(out, names.len() as i64);
     }

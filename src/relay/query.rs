@@ -1,5 +1,5 @@
-//! What CLIENT LIST, KILL, PAUSE, MONITOR and PUBSUB ask of a pool's clients: read once, on the core of
-//! the client that asks, and carried out on every core that it concerns.
+//! What CLIENT LIST, KILL, PAUSE, MONITOR and PUBSUB ask of a pool's clients: read once, on the core
+//! of the client that asks, and carried out on every core that it concerns.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

@@ -249,7 +249,7 @@ impl Simulation {
     pub(super) fn nobody_listens(&mut self) {
         self.go_on(10);
         let relay = &self.world.relay;
-        assert_eq!((relay.topics.bytes(), relay.joinings.len()), (0, 0));
+        assert_eq!((relay.topics.bytes, relay.joinings.len()), (0, 0));
         for wire in &self.wires {
             assert!(wire.topics.is_empty(), "still subscribed to {:?}", wire.topics);
         }

@@ -104,7 +104,7 @@ impl Client {
 
 impl Relay {
     /// Answers a request that a client that is subscribed may not make.
-    pub(super) fn is_kept_from(&mut self, id: ClientId, command: &Command) -> bool {
+    pub(super) fn is_kept_from(&mut self, id: ClientId, command: &Command, now: Now) -> bool {
         let confined = self.client(id).is_some_and(|client| client.is_confined());
         let allowed = matches!(
             command.run,
@@ -114,8 +114,15 @@ impl Relay {
         if !confined || allowed {
             return false;
         }
+        let begin = match command.run {
+            Run::Special(Special::Exec) => {
+                self.end_guard(id, now);
+                "EXECABORT Transaction discarded because of:"
+            }
+            _ => "ERR",
+        };
         let text = format!(
-            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET \
+            "{begin} Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET \
              are allowed in this context",
             command.name
         );
@@ -168,7 +175,7 @@ impl Relay {
     ) -> Result<(), String> {
         let Some(client) = self.clients.get(id.index, id.generation) else { return Ok(()) };
         let max = self.pool(client.pool).config.limits.client_subscriptions_max;
-        let (mut subscriptions, mut bytes) = (0, self.topics.bytes());
+        let (mut subscriptions, mut bytes) = (0, self.topics.bytes);
         if let Some(subscriber) = &client.subscriber {
             subscriptions = subscriber.topics.len();
         }

@@ -1,6 +1,7 @@
 //! Subscriptions: what clients ask for and hear, once and nobody else.
 
 use crate::base::ids::{ClientId, LaneId, PoolId};
+use crate::base::limits::{LISTENER_BYTES, SUBSCRIPTIONS_MAX_BYTES, TOPIC_BYTES};
 use crate::config::model::PoolConfig;
 use crate::relay::api::ClientEnd;
 use crate::relay::cores_tests::Cores;
@@ -42,7 +43,7 @@ pub(super) fn assert_nothing_left(world: &World) {
     for shard in 0..world.stores.len() {
         assert_eq!(world.topics_on(shard), Vec::<String>::new());
     }
-    assert_eq!(world.relay.topics.bytes(), 0);
+    assert_eq!(world.relay.topics.bytes, 0);
     assert!(world.relay.joinings.is_empty());
     for metric in [PoolMetric::Subscribers, PoolMetric::Channels, PoolMetric::Patterns] {
         assert_eq!(gauge(world, metric), 0, "{metric:?}");
@@ -173,6 +174,8 @@ fn who_is_subscribed_in_resp2_may_ask_for_little_else() {
         assert_eq!(world.ask(client, &req(request)), expected);
     }
     assert_eq!(world.ask(client, &req("PING hello")), frame(&["pong", "hello"]));
+    let expected = "-EXECABORT Transaction discarded because of: Can't execute 'exec': only ";
+    assert!(world.ask(client, &req("EXEC")).starts_with(expected));
     assert_eq!(world.ask(client, &req("UNSUBSCRIBE a")), frame(&["unsubscribe", "a", "0"]));
     assert_eq!(world.ask(client, &req("GET a")), "$-1\r\n");
     let modern = resp3(&mut world);
@@ -183,6 +186,25 @@ fn who_is_subscribed_in_resp2_may_ask_for_little_else() {
     world.publish_on(0, "a", "text");
     assert_eq!(world.heard(modern), frame(&["message", "a", "text"]));
     assert!(world.ask(modern, &req("GET a")).starts_with("-ERR Can't execute 'get'"));
+}
+
+#[test]
+fn ping_of_who_is_subscribed_is_a_request_as_any_other() {
+    let mut world = World::new(1);
+    let (client, other) = (world.client(), world.client());
+    world.ask(client, &req("SUBSCRIBE a"));
+    let before = gauge(&world, PoolMetric::LocalRequests);
+    world.ask(client, &req("PING"));
+    assert_eq!(gauge(&world, PoolMetric::LocalRequests), before + 1);
+    world.ask(other, &req("CLIENT PAUSE 1000 ALL"));
+    assert_eq!(world.ask(client, &req("PING")), "", "it waits");
+    world.advance(1_001);
+    assert_eq!(world.heard(client), frame(&["pong", ""]));
+    world.ask(other, &req("MONITOR"));
+    world.ask(client, &[req("GET a"), req("PING seen")].concat());
+    let shown = world.heard(other);
+    assert!(shown.ends_with(" \"PING\" \"seen\"\r\n"), "{shown}");
+    assert!(!shown.contains("GET"), "what is refused is not shown: {shown}");
 }
 
 #[test]
@@ -303,6 +325,21 @@ fn subscriptions_are_bounded_and_who_listens_is_not_idle() {
         world.advance(500);
     }
     assert_eq!(world.finished, [idle, client]);
+    assert_nothing_left(&world);
+}
+
+#[test]
+fn the_subscriptions_of_a_core_are_bounded() {
+    let mut world = World::new(1);
+    let client = world.client();
+    let claimed = SUBSCRIPTIONS_MAX_BYTES - TOPIC_BYTES - LISTENER_BYTES - 10;
+    world.relay.topics.bytes += claimed;
+    assert_eq!(world.ask(client, &req("SUBSCRIBE a")), frame(&["subscribe", "a", "1"]));
+    let heard = world.ask(client, &req("SUBSCRIBE b"));
+    assert!(heard.starts_with("-ERR the subscriptions of this proxy's core take "), "{heard}");
+    assert_eq!(world.ask(client, &req("SUBSCRIBE a")), frame(&["subscribe", "a", "1"]));
+    world.relay.topics.bytes -= claimed;
+    world.ask(client, &req("UNSUBSCRIBE"));
     assert_nothing_left(&world);
 }
 

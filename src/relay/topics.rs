@@ -52,8 +52,8 @@ pub(super) struct Topics {
     slab: Slab<Topic>,
     /// By pool and kind.
     names: Vec<[AHashMap<Arc<[u8]>, TopicId>; 3]>,
-    /// What all of it takes, about.
-    bytes: usize,
+    /// Memory that all topics and their listeners take, about.
+    pub(super) bytes: usize,
 }
 
 impl Place {
@@ -92,11 +92,6 @@ impl Place {
 }
 
 impl Topics {
-    /// Memory that all topics and their listeners take, about.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     pub(super) fn find(&self, pool: PoolId, kind: TopicKind, name: &[u8]) -> Option<TopicId> {
         self.names.get(pool.index())?[kind as usize].get(name).copied()
     }
@@ -216,7 +211,7 @@ mod tests {
         topics.get_mut(id).unwrap().holders = 0;
         assert_eq!(&*topics.take_unwanted(id).unwrap().name, b"news");
         assert_eq!(topics.find(POOL, TopicKind::Channel, b"news"), None);
-        assert_eq!(topics.bytes(), 0, "all of it is given back");
+        assert_eq!(topics.bytes, 0, "all of it is given back");
     }
 
     #[test]

@@ -112,9 +112,7 @@ impl Relay {
             LaneState::Ready | LaneState::Stopped if lane.blocks() => {
                 self.sweep_blocking(index, now)
             }
-            LaneState::Ready | LaneState::Stopped if lane.subscriber.is_some() => {
-                self.sweep_subscriber(index, now)
-            }
+            LaneState::Ready if lane.subscriber.is_some() => self.sweep_subscriber(index, now),
             LaneState::Ready if lane.private.is_some() => self.sweep_lent(index, now),
             LaneState::Ready | LaneState::Stopped if lane.is_tracker() => {
                 self.sweep_tracker(index, now)

@@ -99,18 +99,12 @@ fn same_as(stack: &Stack, protocol: &str) {
 
 #[test]
 fn on_one_shard_in_resp2_and_resp3() {
-    let stack = Stack::start(1, &Options::default());
-    same_as(&stack, "2");
-    stack.client().exchange(&["FLUSHALL"]);
-    same_as(&stack, "3");
+    Stack::in_both_versions(1, &Options::default(), same_as);
 }
 
 #[test]
 fn on_three_shards_in_resp2_and_resp3() {
-    let stack = Stack::start(3, &Options { cores: "2", ..Options::default() });
-    same_as(&stack, "2");
-    stack.client().exchange(&["FLUSHALL"]);
-    same_as(&stack, "3");
+    Stack::in_both_versions(3, &Options { cores: "2", ..Options::default() }, same_as);
 }
 
 #[test]

@@ -108,9 +108,10 @@ impl Block {
         self.is_by_script
     }
 
-    /// Why EXEC did not execute, if it is that its server is no primary; told once.
-    pub(super) fn take_refusal(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.refusal)
+    /// Why EXEC did not execute, if it is that its server is no primary; told once. (EXEC says only
+    /// that something was refused, and not what.) Empty also of what is no block.
+    pub(super) fn take_refusal(&mut self, asked: Asked) -> Vec<u8> {
+        if asked.is_block { std::mem::take(&mut self.refusal) } else { Vec::new() }
     }
 }
 
@@ -168,9 +169,10 @@ mod tests {
         let readonly = b"-READONLY no\r\n".as_slice();
         let all: [&[u8]; 3] = [b"+OK\r\n", readonly, b"-EXECABORT x\r\n"];
         all.iter().for_each(|reply| drop(block.hear(asked, (Flow::Collect, None), reply)));
-        assert_eq!(block.take_refusal(), readonly);
+        assert!(block.take_refusal(Asked::any(Family::List)).is_empty());
+        assert_eq!(block.take_refusal(asked), readonly);
         all.iter().for_each(|reply| drop(block.hear(asked, (Flow::Collect, None), reply)));
         block.hear(asked, (Flow::Collect, None), b"+OK\r\n");
-        assert!(block.take_refusal().is_empty());
+        assert!(block.take_refusal(asked).is_empty());
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn world_with(change: impl FnOnce(&mut PoolConfig)) -> (World, Client
     (world, client)
 }
 
-/// One shard on node 0, whose next primary may be node 1, and a client that blocks there.
+/// One shard on node 0, whose next primary may be node 1, and a client.
 pub(super) fn watched_with(change: impl FnOnce(&mut PoolConfig)) -> (World, ClientId) {
     let mut pool = watched_config(1);
     change(&mut pool);
@@ -34,7 +34,7 @@ pub(super) fn watched_with(change: impl FnOnce(&mut PoolConfig)) -> (World, Clie
     (world, client)
 }
 
-fn promote(world: &mut World) {
+pub(super) fn promote(world: &mut World) {
     world.publish(0, |shard| {
         shard.verified += 1;
         shard.primary = Some(NodeEndpoint::Unix(PathBuf::from("/s1")));
@@ -45,7 +45,7 @@ pub(super) fn popped(key: &str, value: &str) -> String {
     format!("*2\r\n${}\r\n{key}\r\n${}\r\n{value}\r\n", key.len(), value.len())
 }
 
-fn count(world: &World, metric: ShardMetric) -> u64 {
+pub(super) fn count(world: &World, metric: ShardMetric) -> u64 {
     world.stats.shard(PoolId(0), ShardId(0), metric).get()
 }
 
@@ -66,7 +66,9 @@ pub(super) fn at_rest(world: &World) {
     assert_eq!((relay.buffered_bytes, relay.lane_bytes), (0, 0));
     let lending = &relay.pools[0].lendings[0];
     assert_eq!((lending.lent(), lending.waiting.len()), (0, 0), "{lending:?}");
-    assert_eq!(world.stats.pool(PoolId(0), PoolMetric::BlockedClients).get(), 0);
+    for metric in [PoolMetric::BlockedClients, PoolMetric::WatchingClients] {
+        assert_eq!(world.stats.pool(PoolId(0), metric).get(), 0, "{metric:?}");
+    }
 }
 
 #[test]

@@ -105,6 +105,27 @@ fn a_lane_that_connects_when_its_shard_moves_connects_to_where_it_is() {
     assert_eq!(server_connections(&world), 1);
 }
 
+/// It owes a fence at most, for which nobody waits; what is asked on it later would block at the old
+/// server.
+#[test]
+fn a_private_connection_that_nobody_has_is_left_at_once() {
+    let mut world = world();
+    let (client, key) = (world.client(), world.key_on(0));
+    world.ask(client, &req(&format!("WATCH {key}")));
+    world.silence(0);
+    world.ask(client, &req("UNWATCH"));
+    let (lane, cleaned) = (world.lane_of_shard(0), std::mem::take(&mut world.stores[0].held));
+    world.reply(lane, &cleaned);
+    world.run();
+    assert!(!world.stores[0].held.is_empty(), "the fence is under way");
+    world.reload(readdress(0, 2));
+    world.unsilence_lane(0, lane);
+    world.stores[2].keys.insert(key.clone().into_bytes(), b"1".to_vec());
+    let heard = world.ask(client, &req(&format!("BLPOP {key} 0")));
+    assert!(heard.ends_with("$1\r\n1\r\n"), "{heard}");
+    assert!(world.stores[0].blocking.is_empty());
+}
+
 #[test]
 fn a_shorter_deadline_holds_for_what_is_under_way() {
     let mut world = world();

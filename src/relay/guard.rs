@@ -255,11 +255,11 @@ impl Relay {
         let Some(turn) = guard.turn.as_ref().filter(|turn| turn.sent) else { return };
         match &turn.what {
             What::Exec(transaction) => {
-                let writes = transaction.may_write;
+                let (writes, shard) = (transaction.may_write, guard.shard);
                 self.give_back(id.index, clean, now);
                 self.end_turn_silently(client, now);
                 if writes {
-                    self.mark_write(client, id.index, now);
+                    self.mark_write(client, shard, now);
                 }
             }
             What::Watch(_, keys) => {
@@ -279,9 +279,8 @@ impl Relay {
 
     /// EXEC has written on a private connection, and WAIT will ask the shared lane: that is past the
     /// write from here on.
-    fn mark_write(&mut self, id: ClientId, private: u32, now: Now) {
+    pub(super) fn mark_write(&mut self, id: ClientId, shard: ShardId, now: Now) {
         let Some(client) = self.clients.get(id.index, id.generation) else { return };
-        let shard = self.lanes[private as usize].shard;
         let lane = self.lane_of(client.lane_set, shard, id);
         let asked = Asked::of(Family::Connection, b"+");
         if self.enqueue(lane, Token { target: Target::Nobody, since_us: now.mono_us, asked }) {

@@ -3,16 +3,18 @@
 
 use std::path::PathBuf;
 
-use crate::base::ids::{ClientId, LaneId, PoolId, ShardId};
+use crate::base::ids::{PoolId, ShardId};
 use crate::base::limits::GUARD_MAX_MS;
-use crate::config::model::{PoolConfig, ReadFrom};
+use crate::config::model::ReadFrom;
 use crate::relay::api::ClientEnd;
+use crate::relay::blocking_tests::{
+    NIL, at_rest, count, private, promote, watched_with, world_with,
+};
 use crate::relay::plants::{Plant, plant};
-use crate::relay::world::{Store, World, pool_config, req, watched_config};
+use crate::relay::world::{Store, World, req};
 use crate::stats::cells::{PoolMetric, ShardMetric};
 use crate::topology::{NodeEndpoint, Replica};
 
-const NIL: &str = "*-1\r\n";
 const SET: &str = "+OK\r\n+QUEUED\r\n";
 const DONE: &str = "*1\r\n+OK\r\n";
 const UNKNOWN: &str =
@@ -22,52 +24,16 @@ fn all(lines: &[&str]) -> Vec<u8> {
     lines.iter().flat_map(|line| req(line)).collect()
 }
 
-fn world_with(change: impl FnOnce(&mut PoolConfig)) -> (World, ClientId) {
-    let mut pool = pool_config(1);
-    change(&mut pool);
-    let mut world = World::with(pool);
-    let client = world.client();
-    (world, client)
-}
-
-/// One shard on node 0, whose next primary may be node 1.
-fn watched() -> (World, ClientId) {
-    let mut world = World::with(watched_config(1));
-    world.stores.push(Store::default());
-    world.publish(0, |shard| shard.verified = 1);
-    let client = world.client();
-    (world, client)
-}
-
-fn promote(world: &mut World) {
-    world.publish(0, |shard| {
-        shard.verified += 1;
-        shard.primary = Some(NodeEndpoint::Unix(PathBuf::from("/s1")));
-    });
-}
-
 /// What the store was asked, apart from what the proxy asks for itself.
 fn seen(store: &mut Store) -> Vec<String> {
     let own = ["CLIENT", "PING", "ROLE", "HELLO"];
     std::mem::take(&mut store.seen).into_iter().filter(|name| !own.contains(&&**name)).collect()
 }
 
-/// Connections that are there: private ones.
-fn private(world: &World) -> Vec<LaneId> {
-    let private = |id: &LaneId| world.relay.lanes[id.index as usize].private.is_some();
-    world.lanes.iter().map(|(id, _)| *id).filter(private).collect()
-}
-
-fn count(world: &World, metric: ShardMetric) -> u64 {
-    world.stats.shard(PoolId(0), ShardId(0), metric).get()
-}
-
-fn at_rest(world: &World) {
-    let relay = &world.relay;
-    assert_eq!((relay.buffered_bytes, relay.lane_bytes), (0, 0));
-    let lending = &relay.pools[0].lendings[0];
-    assert_eq!((lending.lent(), lending.waiting.len()), (0, 0), "{lending:?}");
-    assert_eq!(world.stats.pool(PoolId(0), PoolMetric::WatchingClients).get(), 0);
+/// What the store was asked behind EXEC and the one request of its transaction.
+fn behind_exec(world: &World) -> Vec<&str> {
+    let seen = world.stores[0].seen.iter().map(String::as_str).filter(|name| *name != "CLIENT");
+    seen.skip_while(|name| *name != "EXEC").skip(2).take(2).collect()
 }
 
 #[test]
@@ -341,7 +307,7 @@ fn without_its_connection_a_transaction_is_never_executed() {
 
 #[test]
 fn a_watch_that_was_not_confirmed_goes_to_the_next_primary() {
-    let (mut world, client) = watched();
+    let (mut world, client) = watched_with(|_| ());
     world.silence(0);
     world.say(client, &all(&["WATCH k", "GET k"]));
     world.lose(0);
@@ -356,11 +322,17 @@ fn a_watch_that_was_not_confirmed_goes_to_the_next_primary() {
 
 #[test]
 fn a_failover_breaks_the_watch() {
-    for how in ["lost", "moved", "refused", "lost in EXEC", "lost in EXEC that reads"] {
-        let (mut world, client) = watched();
+    for how in
+        ["lost", "moved", "refused", "in EXEC", "in EXEC that publishes", "in EXEC that reads"]
+    {
+        let (mut world, client) = watched_with(|_| ());
         world.ask(client, &all(&["WATCH k", "GET k"]));
-        let reads = how.ends_with("reads");
-        world.ask(client, &all(&["MULTI", if reads { "GET k" } else { "SET k 1" }]));
+        let request = match how {
+            "in EXEC that publishes" => "PUBLISH c m",
+            "in EXEC that reads" => "GET k",
+            _ => "SET k 1",
+        };
+        world.ask(client, &all(&["MULTI", request]));
         let lane = private(&world)[0];
         let lose = |world: &mut World| {
             world.lanes.retain(|(id, _)| *id != lane);
@@ -375,7 +347,7 @@ fn a_failover_breaks_the_watch() {
                 world.silence(0);
                 world.say(client, &req("EXEC"));
                 lose(&mut world);
-                assert_eq!(world.heard(client), if reads { NIL } else { UNKNOWN });
+                assert_eq!(world.heard(client), if request == "GET k" { NIL } else { UNKNOWN });
             }
         }
         if how == "refused" {
@@ -396,7 +368,7 @@ fn a_failover_breaks_the_watch() {
 
 #[test]
 fn nothing_is_executed_on_a_shard_that_is_switched_over_or_takes_no_writes() {
-    let (mut world, client) = watched();
+    let (mut world, client) = watched_with(|_| ());
     world.ask(client, &all(&["WATCH k", "MULTI", "SET k 1"]));
     world.publish(0, |shard| shard.paused = true);
     assert_eq!(world.ask(client, &req("EXEC")), NIL);
@@ -472,9 +444,52 @@ fn a_wait_behind_exec_asks_for_all_that_it_wrote() {
     let (mut world, client) = world_with(|pool| pool.fence_interval_ms = 0);
     world.ask(client, &all(&["GET k", "WATCH k", "MULTI", "SET k 1", "EXEC"]));
     assert_eq!(world.ask(client, &req("WAIT 1 0")), ":1\r\n");
-    let order: Vec<_> = std::mem::take(&mut world.stores[0].seen);
-    let exec = order.iter().position(|name| name == "EXEC").unwrap();
-    let behind = order[exec + 1..].iter().filter(|name| *name != "CLIENT");
-    let behind: Vec<_> = behind.take(3).collect();
-    assert_eq!(behind, ["SET", "PING", "WAIT"], "its connection is at this write, or past it");
+    assert_eq!(
+        behind_exec(&world),
+        ["PING", "WAIT"],
+        "its connection is at this write, or past it"
+    );
+}
+
+/// Nobody can tell any more which replicas have what a lost connection was to write.
+#[test]
+fn a_wait_behind_an_exec_whose_connection_was_lost_does_not_count_too_many() {
+    let none_due = |pool: &mut crate::config::model::PoolConfig| pool.fence_interval_ms = 0;
+    let (mut world, client) = world_with(none_due);
+    world.ask(client, &all(&["GET k", "WATCH k", "MULTI", "SET k 1"]));
+    world.silence(0);
+    world.say(client, &req("EXEC"));
+    world.lose(0);
+    (world.stores[0].silent, world.stores[0].held) = (false, Vec::new());
+    assert!(world.heard(client).starts_with("-ERR Connection closed by server"));
+    let lost = world.ask(client, &all(&["WAIT 1 0", "WAIT 1 0"]));
+    assert!(lost.starts_with("-ERR A connection that carried writes of yours was lost"), "{lost}");
+    assert!(lost.ends_with(":1\r\n"), "once: {lost}");
+    // Answered with its last bytes: what was written is known.
+    let (mut world, client) = world_with(none_due);
+    world.ask(client, &all(&["GET k", "WATCH k", "MULTI", "SET k 1"]));
+    world.silence(0);
+    world.say(client, &req("EXEC"));
+    let held = std::mem::take(&mut world.stores[0].held);
+    world.stores[0].silent = false;
+    world.reply(private(&world)[0], &[held, b"+stray\r\n".to_vec()].concat());
+    assert_eq!(world.ask(client, &req("WAIT 1 0")), format!("{DONE}:1\r\n"));
+    assert_eq!(behind_exec(&world), ["PING", "WAIT"]);
+    at_rest(&world);
+}
+
+/// What a script has said to EXEC is not why WATCH is refused afterwards.
+#[test]
+fn a_refusal_of_before_is_forgotten() {
+    let (mut world, client) = watched_with(|_| ());
+    world.stores[0].script_says = Some("READONLY You can't write against a read only replica.");
+    let heard = world.ask(client, &all(&["WATCH k", "MULTI", "EVAL x 1 k", "EXEC"]));
+    assert!(heard.contains("*1\r\n-READONLY "), "{heard}");
+    let lane = private(&world)[0];
+    world.silence(0);
+    world.say(client, &req("WATCH k"));
+    world.reply(lane, b"-NOPERM no\r\n");
+    world.run();
+    assert_eq!(world.heard(client), "-NOPERM no\r\n");
+    assert!(world.relay.is_verified(PoolId(0), ShardId(0)));
 }

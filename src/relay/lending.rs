@@ -86,9 +86,13 @@ impl Relay {
     }
 
     /// A reply, or the other half of one, is to come on a private connection whose server is to be
-    /// left for another, as good as that: it is waited for.
+    /// left for another, as good as that: it is waited for. (Not on one that is free: that owes a
+    /// fence at most, and would be lent again.)
     pub(super) fn owes_half(&mut self, index: u32) -> bool {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
+        if self.pools[lane.pool.index()].lendings[lane.shard.index()].free.contains(&index) {
+            return false;
+        }
         let ready = lane.state == LaneState::Ready;
         // Who watches keys, or executes, waits for its answer.
         let asked = !lane.blocks() && lane.sent > 0;

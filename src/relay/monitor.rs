@@ -67,7 +67,7 @@ impl Relay {
         request: &Request<'_>,
         now: Now,
     ) -> Option<Outcome> {
-        let commits = self.commits_writes(id, command);
+        let commits = self.commits_changes(id, command);
         let waits = self.postpone(id, Some(command).filter(|_| !commits))
             || (command.may_write() && self.write_waits(id));
         if waits {

@@ -129,7 +129,7 @@ fn is_let_through(command: &Command) -> bool {
 
 /// What PAUSE … WRITE stops: writes, scripts that may write, messages. (Of an EXEC its transaction
 /// tells.)
-fn may_change(command: &Command) -> bool {
+pub(super) fn may_change(command: &Command) -> bool {
     let sends = matches!(command.run, Run::ByArgument(_) | Run::Forward);
     command.may_write() || (command.family == Family::PubSub && sends)
 }

@@ -47,6 +47,25 @@ fn writes_wait_and_reads_do_not() {
     assert!(!world.relay.overseen, "nothing is left of it");
 }
 
+/// EXEC changes something if what was queued before the pause does.
+#[test]
+fn a_transaction_waits_if_one_of_its_requests_would() {
+    for (words, waits) in
+        [("SET a 1", true), ("PUBLISH c m", true), ("NOSUCH a", true), ("GET a", false)]
+    {
+        let mut pool = pool_config(2);
+        pool.unknown_commands = UnknownCommands::Forward;
+        let mut world = World::with(pool);
+        let (admin, client) = (world.client(), world.client());
+        world.ask(client, &all(&["MULTI", words]));
+        world.ask(admin, &req("CLIENT PAUSE 500 WRITE"));
+        assert_eq!(world.ask(client, &req("EXEC")).is_empty(), waits, "{words}");
+        assert_eq!(world.requests_seen() == 0, waits, "{words}");
+        world.ask(admin, &req("CLIENT UNPAUSE"));
+        assert_eq!(world.heard(client).starts_with("*1\r\n"), waits, "{words}");
+    }
+}
+
 #[test]
 fn everything_waits_but_what_ends_it() {
     let mut pool = pool_config(1);

@@ -45,8 +45,8 @@ pub(super) struct Private {
     /// What was asked on it blocks, and is given up at this time; `None`: nothing that was asked
     /// may block.
     pub(super) blocks_until_us: Option<u64>,
-    /// It is closed when the reply that is under way is over: its shard has another address now, or
-    /// CLIENT UNBLOCK is on its way to its server.
+    /// It is closed when the reply that is under way is over: its shard has another address now,
+    /// CLIENT UNBLOCK is on its way to its server, or that has refused UNWATCH.
     pub(super) outdated: bool,
     /// What the proxy itself has to say on it, while no client has it.
     pub(super) errand: Option<Box<[u8]>>,

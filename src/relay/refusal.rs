@@ -76,8 +76,7 @@ impl Relay {
     ) -> bool {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
         let Some(watch) = &mut lane.watch else { return false };
-        // EXEC says only that something was refused, and not what.
-        let refusal = if token.asked.is_block { lane.block.take_refusal() } else { Vec::new() };
+        let refusal = lane.block.take_refusal(token.asked);
         let reply = if refusal.is_empty() { reply } else { &refusal };
         let by_script = match token.asked.is_block {
             true => lane.block.is_refused_by_script(),

@@ -2,9 +2,9 @@
 //!
 //! What a client asks for after MULTI is collected here: each request is checked as redis checks
 //! what it queues, and all keys have to be on one shard. Requests without keys go there, too. EXEC
-//! sends all of it in one piece (see `block`), where keys are watched on the client's private connection
-//! (see `guard`). No shard knows of it before: who leaves without EXEC
-//! has asked for nothing.
+//! sends all of it in one piece (see `block`), where keys are watched on the client's private
+//! connection (see `guard`). No shard knows of it before: who leaves without EXEC has asked for
+//! nothing.
 
 use crate::base::buffer::Outbox;
 use crate::base::ids::{ClientId, ShardId};
@@ -17,6 +17,7 @@ use crate::command::model::{Command, Family, Local, Run, Special};
 use crate::command::shape::Asked;
 use crate::relay::Relay;
 use crate::relay::dispatch::Outcome;
+use crate::relay::pause::may_change;
 use crate::relay::plants::{Plant, planted};
 use crate::resp::args::Request;
 use crate::resp::encode::{self, Encoder};
@@ -35,9 +36,11 @@ pub(super) struct Transaction {
     /// That of its keys, once there was one.
     shard: Option<ShardId>,
     pub(super) may_write: bool,
-    /// Some of its requests run scripts; some write without one.
+    /// It writes, or sends messages.
+    pub(super) may_change: bool,
+    /// Some of its requests run scripts; some write, or send messages, without one.
     runs_scripts: bool,
-    writes_plainly: bool,
+    changes_plainly: bool,
     /// One of its requests was in error: EXEC will say EXECABORT.
     is_void: bool,
     /// Digests of the scripts whose bodies are in it.
@@ -53,11 +56,9 @@ impl Transaction {
             self.keys.push((Box::from(key), writes));
         }
     }
-}
 
-impl Transaction {
     pub(super) fn asked(&self) -> Asked {
-        Asked::block(self.count, self.runs_scripts && !self.writes_plainly)
+        Asked::block(self.count, self.runs_scripts && !self.changes_plainly)
     }
 }
 
@@ -158,11 +159,11 @@ impl Relay {
         Outcome::Done
     }
 
-    /// Whether this is the EXEC of a transaction that may write.
-    pub(super) fn commits_writes(&mut self, id: ClientId, command: &Command) -> bool {
+    /// Whether this is the EXEC of a transaction that may write, or sends messages.
+    pub(super) fn commits_changes(&mut self, id: ClientId, command: &Command) -> bool {
         command.run == Run::Special(Special::Exec)
             && self.client(id).is_some_and(|client| {
-                client.transaction.as_ref().is_some_and(|transaction| transaction.may_write)
+                client.transaction.as_ref().is_some_and(|transaction| transaction.may_change)
             })
     }
 
@@ -426,11 +427,12 @@ impl Relay {
         let (is_void, is_first) = (transaction.is_void, transaction.count == 0);
         if !is_void {
             transaction.count += 1;
-            let may_write = command.is_none_or(Command::may_write);
+            let may_change = command.is_none_or(may_change);
             let by_script = command.is_some_and(|command| command.family == Family::Scripting);
-            transaction.may_write |= may_write;
+            transaction.may_write |= command.is_none_or(Command::may_write);
+            transaction.may_change |= may_change;
             transaction.runs_scripts |= by_script;
-            transaction.writes_plainly |= may_write && !by_script;
+            transaction.changes_plainly |= may_change && !by_script;
         }
         self.answer(id, |out| encode::simple(out, "QUEUED"));
         if is_void {

@@ -351,6 +351,11 @@ fn refused_inside_its_answer_it_goes_to_the_next_primary_unless_something_was_wr
     let answer = format!("*2\r\n{refused}\r\n$1\r\nw\r\n");
     assert_eq!(heard, format!("+OK\r\n+QUEUED\r\n+QUEUED\r\n{answer}"));
     at_rest(&world);
+    // Nor is a message sent a second time.
+    let (mut world, client) = watched();
+    world.stores[0].script_says = Some(&refused[1..]);
+    let heard = world.ask(client, &all(&["MULTI", "PUBLISH c m", "EVAL x 1 k", "EXEC"]));
+    assert!(heard.ends_with(&format!("{refused}\r\n")), "{heard}");
 }
 
 #[test]

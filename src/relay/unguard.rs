@@ -130,7 +130,7 @@ impl Relay {
         let Some(lane) = self.lanes.get_mut(index as usize) else { return false };
         let Some(private) = &mut lane.private else { return false };
         let (watched, client) = (private.watched, private.client);
-        let refusal = lane.block.take_refusal();
+        let refusal = lane.block.take_refusal(token.asked);
         let reply = if refusal.is_empty() { reply } else { &refusal };
         let Some(client) = client else {
             private.outdated = true; // UNWATCH was not executed
@@ -170,7 +170,13 @@ impl Relay {
                 self.end_turn_silently(id, now);
                 self.note_broken(id);
             }
-            What::Exec(_) if answered => self.end_turn_silently(id, now),
+            What::Exec(transaction) if answered => {
+                let writes = transaction.may_write;
+                self.end_turn_silently(id, now);
+                if writes {
+                    self.mark_write(id, shard, now);
+                }
+            }
             What::Watch(..) if keys > 0 => {
                 self.note_broken(id);
                 self.end_broken_turn(id, now);
@@ -189,6 +195,9 @@ impl Relay {
             What::Exec(transaction) => {
                 let left = at.is_some_and(|at| at < lost.sent) && !turn.refused;
                 if left && transaction.may_write {
+                    client.writes.note_lost();
+                }
+                if left && transaction.may_change {
                     return self.end_unknown(id, lost, now);
                 }
                 self.note_broken(id);
@@ -197,7 +206,7 @@ impl Relay {
         }
     }
 
-    /// A transaction was sent, and its connection lost: it may have been done.
+    /// A transaction that changes something was sent, and its connection lost: it may have been done.
     fn end_unknown(&mut self, id: ClientId, lost: &LostLoan<'_>, now: Now) {
         let Some(client) = self.client(id) else { return };
         let (pool, Some(turn)) = (client.pool, client.turn_mut()) else { return };

@@ -140,6 +140,11 @@ impl Writes {
         self.here = u64::MAX;
     }
 
+    /// Some went down a connection that is lost.
+    pub(super) fn note_lost(&mut self) {
+        self.lost = true;
+    }
+
     /// The client goes from the lanes of one set to those of another.
     pub(super) fn change_lanes(&mut self, from: u32, to: u32) {
         if from == to {
@@ -278,7 +283,7 @@ impl Relay {
         }
         for id in losers {
             if let Some(client) = self.client(id) {
-                client.writes.lost = true;
+                client.writes.note_lost();
             }
         }
     }

@@ -27,6 +27,14 @@ impl Stack {
         Stack { proxy: Proxy::start(&names, options), shards }
     }
 
+    /// A check in RESP2 and then in RESP3, on one stack with the same keys: none.
+    pub fn in_both_versions(shards: usize, options: &Options, check: impl Fn(&Stack, &str)) {
+        let stack = Stack::start(shards, options);
+        check(&stack, "2");
+        stack.client().exchange(&["FLUSHALL"]);
+        check(&stack, "3");
+    }
+
     pub fn shard_name(index: usize) -> String {
         format!("shard{}", index + 1)
     }

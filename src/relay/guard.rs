@@ -278,13 +278,15 @@ impl Relay {
     }
 
     /// EXEC has written on a private connection, and WAIT will ask the shared lane: that is past the
-    /// write from here on.
+    /// write from here on, or, if it is down, can not tell.
     pub(super) fn mark_write(&mut self, id: ClientId, shard: ShardId, now: Now) {
         let Some(client) = self.clients.get(id.index, id.generation) else { return };
         let lane = self.lane_of(client.lane_set, shard, id);
         let asked = Asked::of(Family::Connection, b"+");
         if self.enqueue(lane, Token { target: Target::Nobody, since_us: now.mono_us, asked }) {
             self.put_lane(lane, PING);
+        } else if let Some(client) = self.client(id) {
+            client.writes.note_lost();
         }
     }
 

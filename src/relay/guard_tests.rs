@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use crate::base::ids::{PoolId, ShardId};
-use crate::base::limits::GUARD_MAX_MS;
+use crate::base::limits::{GUARD_MAX_MS, RECONNECT_MAX_MS};
 use crate::config::model::ReadFrom;
-use crate::relay::api::ClientEnd;
+use crate::relay::api::{ClientEnd, LaneEnd};
 use crate::relay::blocking_tests::{
     NIL, at_rest, count, private, promote, watched_with, world_with,
 };
@@ -28,12 +28,6 @@ fn all(lines: &[&str]) -> Vec<u8> {
 fn seen(store: &mut Store) -> Vec<String> {
     let own = ["CLIENT", "PING", "ROLE", "HELLO"];
     std::mem::take(&mut store.seen).into_iter().filter(|name| !own.contains(&&**name)).collect()
-}
-
-/// What the store was asked behind EXEC and the one request of its transaction.
-fn behind_exec(world: &World) -> Vec<&str> {
-    let seen = world.stores[0].seen.iter().map(String::as_str).filter(|name| *name != "CLIENT");
-    seen.skip_while(|name| *name != "EXEC").skip(2).take(2).collect()
 }
 
 #[test]
@@ -294,7 +288,7 @@ fn without_its_connection_a_transaction_is_never_executed() {
         }
         let lane = private(&world)[0];
         world.lanes.retain(|(id, _)| *id != lane);
-        world.relay.on_lane_closed(lane, crate::relay::api::LaneEnd::Eof, world.now);
+        world.relay.on_lane_closed(lane, LaneEnd::Eof, world.now);
         world.run();
         (world.stores[0].silent, world.stores[0].held) = (false, Vec::new());
         assert_eq!(world.heard(client), if further { "+OK\r\n" } else { "" });
@@ -336,7 +330,7 @@ fn a_failover_breaks_the_watch() {
         let lane = private(&world)[0];
         let lose = |world: &mut World| {
             world.lanes.retain(|(id, _)| *id != lane);
-            world.relay.on_lane_closed(lane, crate::relay::api::LaneEnd::Eof, world.now);
+            world.relay.on_lane_closed(lane, LaneEnd::Eof, world.now);
             world.run();
         };
         match how {
@@ -441,21 +435,27 @@ fn who_watches_keys_reads_them_at_the_primary() {
 /// WAIT asks the shared lane, which did not carry the write.
 #[test]
 fn a_wait_behind_exec_asks_for_all_that_it_wrote() {
-    let (mut world, client) = world_with(|pool| pool.fence_interval_ms = 0);
-    world.ask(client, &all(&["GET k", "WATCH k", "MULTI", "SET k 1", "EXEC"]));
-    assert_eq!(world.ask(client, &req("WAIT 1 0")), ":1\r\n");
-    assert_eq!(
-        behind_exec(&world),
-        ["PING", "WAIT"],
-        "its connection is at this write, or past it"
-    );
+    for is_lost_behind in [false, true] {
+        let (mut world, client) = world_with(|pool| pool.fence_interval_ms = 0);
+        world.ask(client, &all(&["GET k", "WATCH k", "MULTI", "SET k 1"]));
+        world.silence(0);
+        world.say(client, &req("EXEC"));
+        let mut answer = std::mem::take(&mut world.stores[0].held);
+        world.stores[0].silent = false;
+        answer.extend_from_slice(if is_lost_behind { b"+stray\r\n" } else { b"" });
+        world.reply(private(&world)[0], &answer);
+        assert_eq!(world.ask(client, &req("WAIT 1 0")), format!("{DONE}:1\r\n"));
+        assert_eq!(private(&world).is_empty(), is_lost_behind);
+        let seen = world.stores[0].seen.iter().filter(|name| *name != "CLIENT");
+        let behind: Vec<_> = seen.skip_while(|name| *name != "EXEC").skip(1).collect();
+        assert_eq!(behind, ["SET", "PING", "WAIT"], "its connection is at this write, or past it");
+    }
 }
 
 /// Nobody can tell any more which replicas have what a lost connection was to write.
 #[test]
 fn a_wait_behind_an_exec_whose_connection_was_lost_does_not_count_too_many() {
-    let none_due = |pool: &mut crate::config::model::PoolConfig| pool.fence_interval_ms = 0;
-    let (mut world, client) = world_with(none_due);
+    let (mut world, client) = world_with(|_| ());
     world.ask(client, &all(&["GET k", "WATCH k", "MULTI", "SET k 1"]));
     world.silence(0);
     world.say(client, &req("EXEC"));
@@ -465,16 +465,18 @@ fn a_wait_behind_an_exec_whose_connection_was_lost_does_not_count_too_many() {
     let lost = world.ask(client, &all(&["WAIT 1 0", "WAIT 1 0"]));
     assert!(lost.starts_with("-ERR A connection that carried writes of yours was lost"), "{lost}");
     assert!(lost.ends_with(":1\r\n"), "once: {lost}");
-    // Answered with its last bytes: what was written is known.
-    let (mut world, client) = world_with(none_due);
+    // The shared lane is down when EXEC is answered, and has carried nothing when it is up again.
+    let (mut world, client) = world_with(|_| ());
     world.ask(client, &all(&["GET k", "WATCH k", "MULTI", "SET k 1"]));
-    world.silence(0);
-    world.say(client, &req("EXEC"));
-    let held = std::mem::take(&mut world.stores[0].held);
-    world.stores[0].silent = false;
-    world.reply(private(&world)[0], &[held, b"+stray\r\n".to_vec()].concat());
-    assert_eq!(world.ask(client, &req("WAIT 1 0")), format!("{DONE}:1\r\n"));
-    assert_eq!(behind_exec(&world), ["PING", "WAIT"]);
+    world.stores[0].down = true;
+    let shared = world.lanes.remove(0).0;
+    world.relay.on_lane_closed(shared, LaneEnd::Eof, world.now);
+    world.run();
+    assert_eq!(world.ask(client, &req("EXEC")), DONE);
+    world.stores[0].down = false;
+    world.advance(RECONNECT_MAX_MS);
+    let lost = world.ask(client, &req("WAIT 1 0"));
+    assert!(lost.starts_with("-ERR A connection that carried writes of yours was lost"), "{lost}");
     at_rest(&world);
 }
 

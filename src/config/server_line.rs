@@ -3,7 +3,7 @@
 //! twemproxy takes them apart **from the end** (`nc_conf.c`, `conf_add_server` and
 //! `conf_set_listen` of twemproxy 0.5), so an IPv6 address needs no brackets.
 
-use super::address::{Trouble, is_host, is_ipv6, port_number, socket_path, trouble};
+use super::address::{Trouble, is_host, is_ipv6, is_octal, port_number, socket_path, trouble};
 use super::draft::ListenDraft;
 use super::model::{NodeAddress, ShardConfig};
 
@@ -67,6 +67,11 @@ pub(super) fn listen(text: &str) -> Result<(ListenDraft, bool), Trouble> {
         return Err(trouble("the permissions are above 0777", "write them as in \"/path 0660\""));
     }
     let mode = (mode != 0).then_some(mode);
+    if mode.is_none() && path.rsplit_once(' ').is_some_and(|(_, end)| is_octal(end)) {
+        // Which no TOML could say: there it would be permissions.
+        let why = "the socket's path ends as permissions do, and none follow";
+        return Err(trouble(why, "write them as in \"/path 0660\""));
+    }
     Ok((ListenDraft::Unix { path: socket_path(path)?, mode }, octal < digits.len()))
 }
 
@@ -158,7 +163,9 @@ mod tests {
         assert_eq!(mode("/a.sock 0660"), (Some(0o660), false));
         assert_eq!(mode("/a.sock 0779"), (Some(0o77), true));
         assert_eq!(mode("/a.sock 999"), (None, true));
+        assert_eq!(mode("/a 777 660"), (Some(0o660), false));
         assert!(listen("/a.sock 1777").is_err());
+        assert!(listen("/a 777 0").is_err() && listen("/a 777 999").is_err());
         assert!(listen("/a.sock 77777777777777777777777").is_err());
         let tcp = |host: &str| Ok((ListenDraft::Tcp { host: host.into(), port: 1 }, false));
         assert_eq!(listen("::1:1"), tcp("::1"));

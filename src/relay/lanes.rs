@@ -13,6 +13,7 @@ use crate::relay::client::Stall;
 use crate::relay::fate::Lost;
 use crate::relay::lane::{Flow, LaneState, Target, Token};
 use crate::relay::pair::Reply;
+use crate::relay::plants::{Plant, planted};
 use crate::resp::reply::ReplyScanner;
 use crate::resp::{Protocol, encode};
 use crate::stats::cells::ShardMetric;
@@ -405,7 +406,9 @@ impl Relay {
             lane.losses = lane.losses.wrapping_add(1);
             self.lost_lanes.push(index);
         }
-        if let Some(pool) = heard {
+        if let Some(pool) = heard
+            && !planted(Plant::KeepUntold)
+        {
             self.forget_all(pool);
         }
     }

@@ -49,6 +49,8 @@ pub(crate) enum Plant {
     ForgetReaders,
     /// An invalidation overtakes what its client has asked for.
     OvertakeReplies,
+    /// A tracker is lost, and nobody forgets what it had heard of.
+    KeepUntold,
 }
 
 #[cfg(not(test))]

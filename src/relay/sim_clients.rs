@@ -74,6 +74,9 @@ impl Simulation {
         if resp3 && self.below(16) == 0 {
             return self.think_of_tracking(at);
         }
+        if self.replicas.is_some() && self.below(8) == 0 {
+            return self.think_of_replicas(at);
+        }
         let count = 1 + self.below(4);
         let keys: Vec<String> =
             (0..count).map(|_| format!("d{database}k{}", self.random.below(KEYS))).collect();

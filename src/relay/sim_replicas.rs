@@ -4,7 +4,7 @@
 
 use crate::config::model::{PoolConfig, ReadFrom};
 use crate::relay::chance::Chance;
-use crate::relay::sim_model::{Node, Part, Store};
+use crate::relay::sim_model::{Expect, KEYS, Node, Part, Store};
 use crate::relay::sim_reload::{is_leaving, path_of};
 use crate::relay::sim_tests::{SHARDS, Simulation};
 use crate::relay::sim_wild::Wild;
@@ -81,6 +81,16 @@ impl Simulation {
             _ if how % 4 == 0 => replicas.cut_off[shard] ^= true,
             _ => store.wild = Some(Wild::any(how)),
         }
+    }
+
+    /// A player reads a key, from a replica perhaps, and writes it right behind that.
+    pub(super) fn think_of_replicas(&mut self, at: usize) {
+        let (resp3, database) = (self.players[at].resp3, self.players[at].database);
+        let (key, newest) = (format!("d{database}k{}", self.below(KEYS)), self.versions);
+        let (version, value) = self.value(&key);
+        let read = Expect::Values(vec![key.clone()], resp3, newest);
+        self.say(at, &[b"GET", key.as_bytes()], read);
+        self.say(at, &[b"SET", key.as_bytes(), &value], Expect::Written(vec![version]));
     }
 
     fn publish_again(&mut self) {

@@ -1,9 +1,9 @@
 //! The simulation: the real relay under a seeded scheduler. Clients pipeline whatever comes to mind
-//! over false stores, bytes are cut anywhere, lanes and clients are lost, some clients do not read,
-//! listen to channels, primaries move, replicas lag and come and go, time jumps, stores refuse, stray and say what can not
-//! be. A model checks every
-//! reply: each value names its key, its database and its version, so a foreign one shows; a write
-//! runs at most once, and never on a primary that was replaced; at the end nothing is left.
+//! over false stores, listen to channels, keep what they read, some do not read; bytes are cut
+//! anywhere, lanes and clients are lost, primaries move, replicas lag and come and go, time jumps,
+//! stores refuse, stray and say what can not be. A model checks every reply: each value names its
+//! key, its database and its version, so a foreign one shows; a write runs at most once, and never
+//! on a primary that was replaced; at the end nothing is left, and nobody keeps an old value.
 //!
 //! `make sim` runs thousands of seeds. A seed that fails is printed; `SEED=n make sim` runs that
 //! one alone, `SEEDS=n make sim` so many fresh ones.
@@ -400,11 +400,12 @@ fn the_simulation_finds_planted_bugs() {
         Plant::LeaveAtOnce,
         Plant::ForgetReaders,
         Plant::OvertakeReplies,
+        Plant::KeepUntold,
     ] {
         plants::plant(Some(bug));
-        let found = (0..1000).find(|seed| std::panic::catch_unwind(|| run(*seed)).is_err());
+        let found = (0..300).find(|seed| std::panic::catch_unwind(|| run(*seed)).is_err());
         plants::plant(None);
         println!("{bug:?} was found by seed {found:?}");
-        assert!(found.is_some(), "{bug:?} was not found by 1000 seeds");
+        assert!(found.is_some(), "{bug:?} was not found by 300 seeds");
     }
 }

@@ -273,8 +273,9 @@ impl Relay {
             return self.close_for_output(id);
         }
         self.stats.pool(client.pool, PoolMetric::InvalidationsDelivered).add(1);
-        let blocks = client.blocks() && !client.streaming;
-        if client.order.is_empty() || blocks || planted(Plant::OvertakeReplies) {
+        // In the middle of a value nothing may stand.
+        let alone = client.blocks() || planted(Plant::OvertakeReplies);
+        if client.order.is_empty() || (alone && !client.streaming) {
             return self.put_client(id, Reply::Lent(message));
         }
         let seq = client.order.push_unasked(&mut self.rings);

@@ -92,6 +92,19 @@ impl Simulation {
         }
     }
 
+    /// All trackers lose their connections, and what their stores have is deleted before there are
+    /// others. `false`: there was none.
+    pub(in crate::relay) fn lose_trackers(&mut self) -> bool {
+        let before = self.wires.len();
+        for at in (0..before).rev() {
+            if self.wires[at].is_tracker {
+                self.stores[self.wires[at].shard].keys.clear();
+                self.lose(at);
+            }
+        }
+        self.wires.len() < before
+    }
+
     /// All is quiet.
     pub(in crate::relay) fn check_caches(&self) {
         for Player { id, cache, .. } in &self.players {

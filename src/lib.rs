@@ -78,7 +78,8 @@
 //!
 //!  client's bytes (Event::Bytes)
 //!    Relay::on_client_bytes ─▶ admit          RequestParser finds complete requests where they lie
-//!      dispatch                               command::lookup; rights, arity; then by Command::run:
+//!      dispatch                               (dispatch_tracked: of who tracks, note_keys behind it)
+//!      take_in                                command::lookup; rights, arity; then by Command::run:
 //!        (oversee)                            only while somebody monitors, or a pool is paused
 //!        forward ─▶ (one_shard) ─▶ Router::shard_of               one shard
 //!        split, fan, scan, eval …  ─▶ open_gather, send_part      several shards, or a changed reply
@@ -98,6 +99,7 @@
 //!        deliver ─▶ put_client                next in the client's order: out; else kept in its slot
 //!        gather_reply ─▶ complete             the last part merges them, and delivers
 //!        on_unpaired ─▶ on_message ─▶ spread  a message: to each client that listens to its topic
+//!        on_push ─▶ on_invalidation ─▶ tell   keys were written: to each client that has read them
 //!
 //!  flush ─▶ send_output for each Relay::next_dirty
 //!    Relay::take_output ─▶ Sockets::send      one write for each connection and turn

@@ -8,77 +8,53 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use redis::{Commands, RedisResult};
-use support::{Options, PATIENCE, Redis, Stack, Value, note, output_of, wait_until};
-
-fn here(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
+use support::{Options, PATIENCE, Redis, Stack, Value, run_client, wait_until};
 
 /// Runs one of the scripts against a plain redis and the proxy over three shards.
-fn round(program: &Path, script: &str, args: &[&str]) {
-    round_of(&Redis::start(&[]), &Stack::start(3, &Options::default()), program, script, args);
+fn round(script: &str, args: &[&str]) {
+    round_of(&Redis::start(&[]), &Stack::start(3, &Options::default()), script, args);
 }
 
-fn round_of(plain: &Redis, stack: &Stack, program: &Path, script: &str, args: &[&str]) {
-    let installed = here("tests/clients/node_modules/.package-lock.json").exists();
-    let python = here(".venv/bin/python").exists();
-    assert!(installed && python, "the client libraries are not there; run `make clients`");
-    let mut command = Command::new(program);
-    command
-        .arg(here(script))
-        .args(["--plain", &plain.address().to_string()])
-        .args(["--proxy", &stack.proxy.address().to_string()])
-        .args(args);
-    let output = output_of(&mut command);
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{args:?}:\n{said}\n{complained}");
-    note(&said);
+fn round_of(plain: &Redis, stack: &Stack, script: &str, args: &[&str]) {
+    let (plain, proxy) = (plain.address().to_string(), stack.proxy.address().to_string());
+    run_client(script, &[&["--plain", &plain, "--proxy", &proxy], args].concat());
 }
 
 #[test]
 fn redis_py_in_resp2() {
-    round(&here(".venv/bin/python"), "tests/clients/everyday.py", &["--protocol", "2"]);
+    round("everyday.py", &["--protocol", "2"]);
 }
 
 #[test]
 fn redis_py_in_resp3() {
-    round(&here(".venv/bin/python"), "tests/clients/everyday.py", &["--protocol", "3"]);
+    round("everyday.py", &["--protocol", "3"]);
 }
 
 /// CLIENT TRACKING as a library uses it: redis-py's cache.
 #[test]
 fn redis_py_keeps_no_old_value() {
     let stack = Stack::start(3, &Options { cores: "2", ..Options::default() });
-    let mut command = Command::new(here(".venv/bin/python"));
-    command.arg(here("tests/clients/caching.py")).arg(stack.proxy.address().to_string());
-    let output = output_of(&mut command);
-    let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complained}");
-    note(&String::from_utf8_lossy(&output.stdout));
+    run_client("caching.py", &[&stack.proxy.address().to_string()]);
 }
 
 #[test]
 fn ioredis() {
-    round(Path::new("node"), "tests/clients/everyday.mjs", &["--library", "ioredis"]);
+    round("everyday.mjs", &["--library", "ioredis"]);
 }
 
 #[test]
 fn node_redis_in_resp2() {
-    round(Path::new("node"), "tests/clients/everyday.mjs", &["--library", "redis2"]);
+    round("everyday.mjs", &["--library", "redis2"]);
 }
 
 #[test]
 fn node_redis_in_resp3() {
-    round(Path::new("node"), "tests/clients/everyday.mjs", &["--library", "redis3"]);
+    round("everyday.mjs", &["--library", "redis3"]);
 }
 
 /// The proxy over three shards looks like a Redis Cluster of one node to them; equal to a real one.
-fn round_of_a_cluster(program: &Path, script: &str, args: &[&str]) {
+fn round_of_a_cluster(script: &str, args: &[&str]) {
     let plain = Redis::start(&["--cluster-enabled", "yes"]);
     assert_eq!(plain.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), Value::ok());
     // It learns its address by being met.
@@ -89,31 +65,25 @@ fn round_of_a_cluster(program: &Path, script: &str, args: &[&str]) {
             && plain.ask(&["CLUSTER", "NODES"]).text().contains("127.0.0.1")
     });
     let pool = "dangerous_commands = \"allow\"\nfacade = \"cluster\"\n".to_owned();
-    round_of(
-        &plain,
-        &Stack::start(3, &Options { pool, ..Options::default() }),
-        program,
-        script,
-        args,
-    );
+    round_of(&plain, &Stack::start(3, &Options { pool, ..Options::default() }), script, args);
 }
 
 #[test]
 fn redis_pys_cluster_in_resp2() {
     let args = ["--cluster", "--protocol", "2"];
-    round_of_a_cluster(&here(".venv/bin/python"), "tests/clients/everyday.py", &args);
+    round_of_a_cluster("everyday.py", &args);
 }
 
 #[test]
 fn redis_pys_cluster_in_resp3() {
     let args = ["--cluster", "--protocol", "3"];
-    round_of_a_cluster(&here(".venv/bin/python"), "tests/clients/everyday.py", &args);
+    round_of_a_cluster("everyday.py", &args);
 }
 
 #[test]
 fn ioredis_cluster() {
     let args = ["--library", "cluster"];
-    round_of_a_cluster(Path::new("node"), "tests/clients/everyday.mjs", &args);
+    round_of_a_cluster("everyday.mjs", &args);
 }
 
 /// Every command of the list on both; equal values, or equal errors.

@@ -82,6 +82,8 @@ fn the_differences_are_these() {
         (server("127.0.0.1:6379:4294967297 s1"), (true, false)),
         (server("\"127.0.0.1:6379:1 \""), (true, false)),
         (server(":6379:1 x"), (true, false)),
+        // A path that ends as permissions do, which no corelay.toml could say.
+        (listen("/tmp/a 777 0"), (true, false)),
         // YAML that means the same, in forms that 0.5 does not read; a key of its later days.
         (with("").replace("alpha:", "---\nalpha:"), (false, true)),
         (server("x").replace("servers:\n   - x", "servers: [\"127.0.0.1:6379:1\"]"), (false, true)),

@@ -8,36 +8,19 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use support::{Options, Stack, run_client};
 
-use support::{Options, Stack, note, output_of};
-
-fn here(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-fn runs_its_jobs(program: &Path, script: &str) {
-    let installed = here("tests/clients/node_modules/bullmq").exists();
-    let python = here(".venv/bin/celery").exists();
-    assert!(installed && python, "the client libraries are not there; run `make clients`");
+fn runs_its_jobs(script: &str) {
     let stack = Stack::start(3, &Options { cores: "2", ..Options::default() });
-    let port = stack.proxy.address().port().to_string();
-    let mut command = Command::new(program);
-    command.arg(here(script)).args(["--port", &port]);
-    let output = output_of(&mut command);
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{complained}");
-    note(&said);
+    run_client(script, &["--port", &stack.proxy.address().port().to_string()]);
 }
 
 #[test]
 fn of_celery() {
-    runs_its_jobs(&here(".venv/bin/python"), "tests/clients/celery_jobs.py");
+    runs_its_jobs("celery_jobs.py");
 }
 
 #[test]
 fn of_bullmq() {
-    runs_its_jobs(Path::new("node"), "tests/clients/bullmq_jobs.mjs");
+    runs_its_jobs("bullmq_jobs.mjs");
 }

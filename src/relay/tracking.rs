@@ -16,6 +16,8 @@
 //!   does not, the invalidation follows the value at once;
 //! - when a tracker is lost, all clients of the pool forget everything.
 
+#[cfg(test)]
+mod bounds_tests;
 mod invalidation;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of tests")]

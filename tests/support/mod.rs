@@ -64,6 +64,7 @@ pub use sentinels::{Sentinel, Watched, WatchedShard, Watching};
 pub use stack::Stack;
 pub use tools::{
     Random, Stopwatch, Threads, cpus, in_temporary_directory, output_of, raise_descriptor_limit,
+    run_client,
 };
 pub use value::Value;
 pub use watch::{Stage, Tally, Watchers};

@@ -1,6 +1,6 @@
 //! Small things: random numbers with a seed, a stop watch, threads, descriptors.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -94,6 +94,23 @@ pub fn output_of(command: &mut Command) -> Output {
         let program = command.get_program().to_string_lossy();
         panic!("{program} does not start: {error}; `make test` installs what is needed")
     })
+}
+
+/// Runs a script of `tests/clients/` to its end, and notes what it says; panics with that if it fails.
+pub fn run_client(script: &str, args: &[&str]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join(".venv/bin/python");
+    // What was added last to each list of libraries.
+    let installed = root.join("tests/clients/node_modules/bullmq").exists();
+    let installed = installed && python.with_file_name("celery").exists();
+    assert!(installed, "the client libraries are not there; run `make clients`");
+    let program = if script.ends_with(".py") { &python } else { Path::new("node") };
+    let output =
+        output_of(Command::new(program).arg(root.join("tests/clients").join(script)).args(args));
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script} {args:?}:\n{said}\n{complained}");
+    super::note(&said);
 }
 
 /// `name` within a temporary directory that lives as long as the first part of what is given.

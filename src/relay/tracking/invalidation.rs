@@ -24,6 +24,7 @@ use crate::stats::cells::{PoolMetric, ShardMetric};
 const HEAD: &[u8] = b">2\r\n$10\r\ninvalidate\r\n";
 /// As redis says it after FLUSHALL: forget everything.
 const EVERYTHING: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
+const NAMELESS: &str = "an invalidation that names no keys";
 
 /// What one core knows of the clients of one pool that track.
 #[derive(Debug, Default)]
@@ -204,13 +205,16 @@ impl Relay {
             Ok(Some(Invalid::Everything)) => self.forget_all(pool),
             Ok(Some(Invalid::Keys(keys))) => {
                 let mut count = 0;
-                for key in keys.filter_map(value::bulk).flatten() {
+                for key in keys {
+                    let Some(Some(key)) = value::bulk(key) else {
+                        return self.desynchronised(index, NAMELESS, now);
+                    };
                     self.invalidate(pool, key);
                     count += 1;
                 }
                 self.stats.shard(pool, shard, ShardMetric::Invalidations).add(count);
             }
-            Err(()) => self.desynchronised(index, "an invalidation that names no keys", now),
+            Err(()) => self.desynchronised(index, NAMELESS, now),
         }
     }
 

@@ -11,14 +11,14 @@ use crate::relay::world::{World, pool_config, req, watched_config};
 use crate::resp::encode;
 use crate::stats::cells::{PoolMetric, ShardMetric};
 
-const EVERYTHING: &str = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
+pub(super) const EVERYTHING: &str = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
 
-fn all(requests: &[&str]) -> Vec<u8> {
+pub(super) fn all(requests: &[&str]) -> Vec<u8> {
     requests.iter().flat_map(|words| req(words)).collect()
 }
 
 /// What redis says of these keys.
-fn invalid(keys: &[&str]) -> String {
+pub(super) fn invalid(keys: &[&str]) -> String {
     let mut out = b">2\r\n$10\r\ninvalidate\r\n".to_vec();
     encode::array_header(&mut out, keys.len());
     keys.iter().for_each(|key| encode::bulk(&mut out, key.as_bytes()));
@@ -26,7 +26,7 @@ fn invalid(keys: &[&str]) -> String {
 }
 
 /// A client that tracks in this way.
-fn tracking(world: &mut World, how: &str) -> ClientId {
+pub(super) fn tracking(world: &mut World, how: &str) -> ClientId {
     let id = world.client();
     assert!(world.ask(id, &req("HELLO 3")).starts_with("%7"));
     assert_eq!(world.ask(id, &req(&format!("CLIENT TRACKING ON{how}"))), "+OK\r\n");
@@ -34,14 +34,14 @@ fn tracking(world: &mut World, how: &str) -> ClientId {
 }
 
 /// The tracker of a shard, which is connected.
-fn tracker(world: &World, shard: usize) -> LaneId {
+pub(super) fn tracker(world: &World, shard: usize) -> LaneId {
     let index = world.relay.pools[0].tracking.trackers.unwrap() + shard as u32;
     assert!(world.relay.lanes[index as usize].is_greeted());
     LaneId { index, generation: world.relay.lanes[index as usize].generation }
 }
 
 /// A shard's redis tells that these keys were written.
-fn written(world: &mut World, shard: usize, keys: &[&str]) {
+pub(super) fn written(world: &mut World, shard: usize, keys: &[&str]) {
     let lane = tracker(world, shard);
     world.reply(lane, invalid(keys).as_bytes());
     world.run();
@@ -66,7 +66,7 @@ fn lose_tracker(world: &mut World, shard: usize) -> LaneId {
     lost
 }
 
-fn count(world: &World, metric: PoolMetric) -> u64 {
+pub(super) fn count(world: &World, metric: PoolMetric) -> u64 {
     world.stats.pool(PoolId(0), metric).get()
 }
 

@@ -13,8 +13,8 @@ use crate::relay::{Relay, replicas, verify};
 use crate::resp::{Protocol, encode, value};
 use crate::stats::cells::ShardMetric;
 
-/// Where the primary is watched, and of a replica: ROLE is answered with so many replies to come, its
-/// own included.
+/// Where the primary is watched, and of a replica: ROLE is answered with so many replies to come,
+/// its own included.
 const ROLE_LEFT: u8 = 3;
 
 impl Relay {

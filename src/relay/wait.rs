@@ -36,8 +36,8 @@ const ROUND_PAUSE_MS: u64 = 10;
 const SCRIPT_PAUSE_US: u64 = 500;
 
 const NO_INTEGER: &str = "ERR value is not an integer or out of range";
-pub(super) const WRITES_LOST: &str = "ERR A connection that carried writes of yours was lost: how many replicas have \
-                           them can not be told. What you write from now on can be waited for";
+pub(super) const WRITES_LOST: &str = "ERR A connection that carried writes of yours was lost: \
+     how many replicas have them can not be told. What you write from now on can be waited for";
 
 /// Where a client's writes went.
 #[derive(Debug, Default)]

@@ -24,6 +24,12 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// With room for so many entries that need not be moved as their number grows: address space,
+    /// of which only what is used takes memory.
+    pub fn with_capacity(entries: usize) -> Slab<T> {
+        Slab { entries: Vec::with_capacity(entries), ..Slab::default() }
+    }
+
     pub fn len(&self) -> usize {
         self.len
     }
@@ -106,5 +112,16 @@ mod tests {
         assert_eq!(slab.remove(index, generation), None);
         assert_eq!(slab.get(again, next), Some(&"second"));
         assert_eq!(slab.len(), 1);
+    }
+
+    #[test]
+    fn entries_that_there_is_room_for_are_not_moved() {
+        let mut slab = Slab::with_capacity(100);
+        let first = slab.insert(0);
+        let place = std::ptr::from_ref(slab.get(first.0, first.1).unwrap());
+        for value in 1..100 {
+            slab.insert(value);
+        }
+        assert!(std::ptr::eq(place, slab.get(first.0, first.1).unwrap()));
     }
 }

@@ -21,7 +21,7 @@ use super::features::Features;
 use super::listening::{Listening, Wake};
 use super::outgoing::{Leftovers, Outgoing, Write};
 use super::ring::{Kind, Patience, Ring, Token};
-use crate::base::limits::{RECEIVE_BUFFER_BYTES, SOCKETS_MAX};
+use crate::base::limits::{RECEIVE_BUFFER_BYTES, RECORDS_IN_PLACE, SOCKETS_MAX};
 use crate::base::slab::Slab;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Sockets {
         let mut sockets = Sockets {
             ring,
             buffers,
-            records: Slab::default(),
+            records: Slab::with_capacity(RECORDS_IN_PLACE),
             listeners: Vec::new(),
             wake: None,
             underway: 0,

@@ -180,6 +180,7 @@ use std::sync::Arc;
 
 use crate::base::buffer::ChunkPool;
 use crate::base::ids::{ClientId, LaneId, PoolId};
+use crate::base::limits::RECORDS_IN_PLACE;
 use crate::base::slab::Slab;
 use crate::base::time::Now;
 use crate::config::model::Config;
@@ -316,7 +317,7 @@ impl Relay {
             leaving: false,
             reads_replicas,
             detours: reads_replicas,
-            clients: Slab::default(),
+            clients: Slab::with_capacity(RECORDS_IN_PLACE),
             gathers: Slab::default(),
             topics: Topics::default(),
             joinings: Slab::default(),

@@ -8,6 +8,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::account::{HELD_TOO_LONG, OUTCOME_UNKNOWN};
@@ -38,8 +40,14 @@ enum Fault {
     Closed,
 }
 
-/// A server that passes on to `redis`, with one fault in every tenth `command`.
-fn faulty(redis: &Redis, command: &'static str, fault: Fault) -> FalseRedis {
+/// A server that passes on to `redis`, with one fault in every tenth `command`; counts the clients
+/// that have met two.
+fn faulty(
+    redis: &Redis,
+    command: &'static str,
+    fault: Fault,
+    met_two: Arc<AtomicUsize>,
+) -> FalseRedis {
     let address = redis.address();
     FalseRedis::start(move |connection| {
         let mut store = Wire::connect(address);
@@ -55,6 +63,7 @@ fn faulty(redis: &Redis, command: &'static str, fault: Fault) -> FalseRedis {
                 answer(connection, &reply);
                 continue;
             }
+            met_two.fetch_add(usize::from(seen == 20), Ordering::SeqCst);
             let reply = match fault {
                 Fault::None | Fault::Twice => {
                     store.exchange(&request);
@@ -108,10 +117,19 @@ fn put(bytes: &mut Vec<u8>, value: &Value) {
 /// What the load says of a store with this fault, after every client has met it.
 fn account_of(command: &'static str, fault: Fault) -> Account {
     let redis = Redis::start(&[]);
-    let server = faulty(&redis, command, fault);
+    let met_two = Arc::new(AtomicUsize::new(0));
+    let server = faulty(&redis, command, fault, met_two.clone());
     let load = Checking::start(server.address(), &["only:".to_owned()], CLIENTS);
     let calls = || support::sentinels::calls_in(&redis.ask(&["INFO", "commandstats"]), "rpush");
-    wait_until(support::PATIENCE, "the load goes on", || calls() > 300);
+    // (Who is cut off begins anew, and those in a closed loop gather nothing.)
+    let all = match (fault, command) {
+        (Fault::None | Fault::Silent | Fault::Closed, _) => 0,
+        (_, "MGET") => CLIENTS.pipelines,
+        _ => CLIENTS.pipelines + CLIENTS.closed_loops,
+    };
+    wait_until(support::PATIENCE, "the load goes on, and every client has met it twice", || {
+        calls() > 300 && met_two.load(Ordering::SeqCst) >= all
+    });
     let account = load.settle(|_| redis.client());
     assert!(account.shards[0].requests > 500 || fault != Fault::None, "{account}");
     account
